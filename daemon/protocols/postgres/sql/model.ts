@@ -1,0 +1,198 @@
+/**
+ * The words shared by catalog, analysis and protection. Analysis says what a statement does and where each output value
+ * comes from, without any policy; protection holds that against the masks that apply and says what to do.
+ */
+import type { ColumnMask } from '../../../core/mask.ts';
+import type { Operation } from '../../../core/operation.ts';
+
+// ---------------------------------------------------------------- catalog
+
+export interface Column {
+  /** pg_attribute.attnum, from 1; system columns are negative. */
+  readonly attnum: number;
+  readonly name: string;
+  readonly typeOid: number;
+  /** Expression of a generated column, as SQL text. */
+  readonly generated?: string;
+}
+
+export interface Relation {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  /** pg_class.relkind: r table, p partitioned, v view, m materialized view, f foreign, S sequence, c composite, i index, t toast. */
+  readonly kind: string;
+  readonly columns: readonly Column[];
+  /** pg_inherits, both directions, nearest only. */
+  readonly parents: readonly number[];
+  readonly children: readonly number[];
+  /** pg_get_viewdef of a view or materialized view. */
+  readonly definition?: string;
+  /** pg_rewrite rules other than a view's own _RETURN, as text of pg_get_ruledef. */
+  readonly rules: readonly string[];
+  /** Oids of functions of enabled, user-made triggers. */
+  readonly triggers: readonly number[];
+  /** USING and WITH CHECK expressions of row security policies, as SQL text. Empty when row security is off. */
+  readonly policies: readonly string[];
+  /** Owned by the server (oid < 16384 in pg_catalog or information_schema). */
+  readonly system: boolean;
+}
+
+export interface Func {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  /** pg_proc.prokind: f function, p procedure, a aggregate, w window. */
+  readonly kind: string;
+  /** pg_language.lanname: internal, c, sql, plpgsql, … */
+  readonly language: string;
+  /** pg_proc.provolatile: i, s, v. */
+  readonly volatility: string;
+  readonly securityDefiner: boolean;
+  /** Input arguments only. */
+  readonly argTypes: readonly number[];
+  readonly argNames: readonly string[];
+  readonly defaults: number;
+  readonly variadic: boolean;
+  readonly returnType: number;
+  readonly returnsSet: boolean;
+  /** Names of OUT and TABLE columns, empty where there are none. */
+  readonly outNames: readonly string[];
+  /** prosrc, or the text of pg_get_function_sqlbody. Empty for internal and c. */
+  readonly source: string;
+  /** proconfig entries, e.g. `search_path=public`. */
+  readonly config: readonly string[];
+  /** oid < 16384. */
+  readonly system: boolean;
+}
+
+/** One immutable snapshot of a database's catalog. Lookups are by exact, already folded name. */
+export interface Catalog {
+  /** Rises with each snapshot that differs from the one before. */
+  readonly version: number;
+  /** server_version_num. */
+  readonly server: number;
+  /** The account the snapshot was read as. */
+  readonly user: string;
+  readonly database: string;
+  /** search_path of a fresh session of this account, "$user" resolved, schemas that don't exist left out; without pg_catalog and pg_temp, which come first implicitly. */
+  readonly searchPath: readonly string[];
+  readonly schemas: ReadonlySet<string>;
+  relation(schema: string, name: string): Relation | undefined;
+  relationByOid(oid: number): Relation | undefined;
+  /** In every schema. */
+  relationsNamed(name: string): readonly Relation[];
+  functionsNamed(name: string): readonly Func[];
+  functionByOid(oid: number): Func | undefined;
+  /** Functions behind operators of this name that are not the server's own. */
+  operatorFunctions(operator: string): readonly Func[];
+  /** Functions behind casts, type input and output, and domain checks that are not the server's own, for a type of this name; expressions of domain checks as SQL text. */
+  typeCode(typeName: string): { readonly functions: readonly Func[]; readonly checks: readonly string[] };
+  /** Relation whose row type has this oid. */
+  relationOfType(typeOid: number): Relation | undefined;
+}
+
+// ---------------------------------------------------------------- analysis
+
+/** A column of a base relation, or of a system view whose content can't be traced further. */
+export interface ColumnRef {
+  readonly relation: Relation;
+  readonly column: Column;
+}
+
+/** Where the value of one output comes from. */
+export interface Origin {
+  /** Every column whose value can take part in it. */
+  readonly columns: readonly ColumnRef[];
+  /** The value is that of the single column unchanged (also through views and subqueries): a mask kind can be applied to it as to the column. */
+  readonly plain: boolean;
+  /** Why the origin could not be traced; such an output may hold anything. */
+  readonly untraced?: string;
+}
+
+/** A place where values decide something or go somewhere other than the result. */
+export interface Use {
+  readonly origin: Origin;
+  /**
+   * filter: compared with constants or parameters, or protected with itself, in WHERE, ON, HAVING.
+   * order: a bare column in ORDER BY, GROUP BY, DISTINCT, PARTITION BY.
+   * compute: any other use in a condition, in a function of FROM, in LIMIT, in a condition against other columns.
+   * store: written to `into`, or to a new object when absent.
+   * call: argument of a function that may keep or send it (volatile, or of the user's own that can't be followed).
+   * define: part of the definition of a view, function, rule, index expression, default, policy.
+   */
+  readonly how: 'filter' | 'order' | 'compute' | 'store' | 'call' | 'define';
+  readonly into?: ColumnRef;
+  /** For people: `WHERE`, `argument of lo_from_bytea()`. */
+  readonly where: string;
+}
+
+/** What a statement changes in the session, applied once the server acknowledges it. */
+export type SessionChange =
+  | { readonly kind: 'search-path'; readonly path: readonly string[] | 'default' | 'unknown'; readonly local: boolean }
+  | { readonly kind: 'prepare'; readonly name: string; readonly text: string }
+  | { readonly kind: 'deallocate'; readonly name: string | null }
+  | { readonly kind: 'declare'; readonly name: string; readonly outputs: readonly Origin[] | null }
+  | { readonly kind: 'close'; readonly name: string | null }
+  | { readonly kind: 'notify'; readonly payload: string }
+  | { readonly kind: 'discard' }
+  | { readonly kind: 'begin' | 'commit' | 'rollback' }
+  | { readonly kind: 'catalog' };
+
+export interface CopyOut {
+  readonly format: 'text' | 'csv' | 'binary';
+  readonly delimiter: string;
+  readonly null: string;
+  readonly quote: string;
+  readonly escape: string;
+  readonly header: boolean;
+}
+
+export interface Analysis {
+  readonly operation: Operation;
+  /** Origins of the result's columns in order; empty: no rows come; null: not known. */
+  readonly outputs: readonly Origin[] | null;
+  readonly uses: readonly Use[];
+  /** Set for COPY … TO STDOUT. */
+  readonly copyOut?: CopyOut;
+  /** Set for COPY … FROM STDIN. */
+  readonly copyIn?: boolean;
+  /** Relations touched in any way (views and what lies behind them), for what errors may quote. */
+  readonly relations: readonly Relation[];
+  /** Relations that the statement defines anew, alters or renames. */
+  readonly defines: readonly Relation[];
+  /** Why the statement may do or read things that analysis can't see (DO, dynamic SQL, foreign servers, files). */
+  readonly opaque?: string;
+  /** EXPLAIN of something. */
+  readonly explain?: boolean;
+  readonly changes: readonly SessionChange[];
+  /** Name of the prepared statement that EXECUTE runs, or of the cursor that FETCH reads: their own analysis applies to the rows. */
+  readonly runs?: { readonly kind: 'prepared' | 'cursor'; readonly name: string };
+}
+
+/** What a session can mean by names at this moment. More than one path when a rollback may have restored an older one. */
+export interface Names {
+  readonly catalog: Catalog;
+  readonly paths: readonly (readonly string[])[];
+  readonly prepared: ReadonlyMap<string, readonly Analysis[]>;
+  readonly cursors: ReadonlyMap<string, readonly (readonly Origin[] | null)[]>;
+}
+
+// ---------------------------------------------------------------- protection
+
+export interface Protection {
+  /** Set when the statement can't be let through under the masks. */
+  readonly refuse?: { readonly code: 'MASK_UNTRACED' | 'MASK_CONDITION'; readonly reason: string; readonly hint: string };
+  /** One entry per output: null passes unchanged. 'all': every output is masked whole, whatever comes. */
+  readonly outputs: readonly (OutputMask | null)[] | 'all';
+  /** Texts of errors and notices may quote protected values: keep code and severity, withhold the rest. */
+  readonly withholdErrors: boolean;
+  /** Names of the masks that apply, for audit. */
+  readonly masks: readonly string[];
+}
+
+export interface OutputMask {
+  readonly mask: ColumnMask;
+  /** False: the value is derived and is masked whole (redact) whatever the mask's kind. */
+  readonly plain: boolean;
+}
