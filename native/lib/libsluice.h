@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What libsluice.so offers to the daemon. Called through an FFI: plain integers, pointers and byte buffers only, no
+ * callbacks, no errno, nothing global. Unless said otherwise a function returns 0 or a count, or one of SLUICE_E*.
+ */
+#ifndef LIBSLUICE_H
+#define LIBSLUICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SLUICE_API __attribute__((visibility("default")))
+
+/* Content scanning over Vectorscan (scan.c). */
+
+#define SLUICE_SCAN_FAILED (-1)   /* the library refused: bad state, or the handle is in use by another thread */
+#define SLUICE_SCAN_TOO_MANY (-2) /* more matches than fit; nothing is lost, see sluice_stream_scan */
+#define SLUICE_SCAN_ARGUMENT (-3) /* a null pointer, a length of 2^31 or more, or a handle of the other mode */
+
+struct sluice_scan;   /* compiled patterns with the scratch memory of one scanning thread */
+struct sluice_stream; /* state of one stream, about as large as the patterns need, independent of the data seen */
+
+/*
+ * One match, three words. Offsets count bytes: `from` is the first byte of the match when its pattern has
+ * SLUICE_SCAN_SOM, else 0; `to` is one past the last. In a stream they count from the stream's start, modulo 2^32: a
+ * match that began in an earlier chunk has `from` before the chunk's first byte. Every end of a match is reported,
+ * so `\d+` over "123" gives three, in ascending order of `to`.
+ */
+struct sluice_match {
+	uint32_t id;
+	uint32_t from;
+	uint32_t to;
+};
+
+/* Flags of a pattern; the values are Vectorscan's own (hs_compile.h), a static assertion holds them. */
+#define SLUICE_SCAN_CASELESS 1u
+#define SLUICE_SCAN_DOTALL 2u
+#define SLUICE_SCAN_MULTILINE 4u
+#define SLUICE_SCAN_SINGLEMATCH 8u
+#define SLUICE_SCAN_UTF8 32u
+#define SLUICE_SCAN_UCP 64u
+#define SLUICE_SCAN_SOM 256u
+
+/*
+ * Compiles n patterns (NUL-terminated PCRE subset) into one database. streaming: 0 for sluice_scan, 1 for streams.
+ * Returns NULL and a sentence in err (NUL-terminated, cut to errlen) when a pattern is not valid or not supported.
+ */
+SLUICE_API struct sluice_scan *sluice_scan_compile(const char *const *patterns, const unsigned *flags,
+						   const unsigned *ids, unsigned n, int streaming, char *err,
+						   size_t errlen);
+/* Scans one block. Returns the number of matches written to `out` (room for `max` of them). */
+SLUICE_API int sluice_scan(struct sluice_scan *scan, const void *data, size_t len, struct sluice_match *out,
+			   unsigned max);
+/* Frees the patterns; every stream opened on them must be closed before. NULL is allowed. */
+SLUICE_API void sluice_scan_free(struct sluice_scan *scan);
+
+/* Bytes that one stream of this database takes, twice (a stream keeps the state before its last chunk). */
+SLUICE_API size_t sluice_stream_size(const struct sluice_scan *scan);
+SLUICE_API struct sluice_stream *sluice_stream_open(struct sluice_scan *scan);
+/*
+ * Scans the next chunk. On SLUICE_SCAN_TOO_MANY the stream stands as before the call: call again with the same chunk
+ * and more room, or treat the chunk as one match. On SLUICE_SCAN_FAILED the stream can only be closed.
+ */
+SLUICE_API int sluice_stream_scan(struct sluice_stream *stream, const void *data, size_t len,
+				  struct sluice_match *out, unsigned max);
+/* Begins a new stream in the same memory; matches that need the end of data are not reported. */
+SLUICE_API int sluice_stream_reset(struct sluice_stream *stream);
+/*
+ * Ends the stream: reports the matches that need the end of data (`$`) and frees it, whatever is returned. With
+ * SLUICE_SCAN_TOO_MANY the first `max` are in `out`. out may be NULL when max is 0.
+ */
+SLUICE_API int sluice_stream_close(struct sluice_stream *stream, struct sluice_match *out, unsigned max);
+
+#endif
