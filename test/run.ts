@@ -1,0 +1,106 @@
+/**
+ * `npm test`: checks the sources, then runs every test in groups, and ends with one line `N passed, N failed, N skipped`
+ * after a list of the skips with their reasons. Arguments name groups or parts of file names to run only those.
+ *
+ * Exit status: 0 when nothing failed.
+ */
+import { globSync } from 'node:fs';
+import { relative } from 'node:path';
+import { run } from 'node:test';
+import { check } from './check.ts';
+
+interface Group {
+  readonly name: string;
+  readonly files: readonly string[];
+  /** Files run at once. Those that use the kernel or start servers take turns. */
+  readonly concurrency: number;
+}
+
+interface Tally {
+  passed: number;
+  failed: number;
+  skips: { name: string; reason: string }[];
+}
+
+/** Longest that one file may take, milliseconds: a test that hangs must not hang the run. */
+const FILE_TIMEOUT = 150_000;
+
+const root = new URL('..', import.meta.url).pathname;
+
+/** One group for the unit tests beside the code, then one for each folder of test/. */
+export function groups(only: readonly string[]): Group[] {
+  const named = new Map<string, string[]>();
+  const add = (group: string, file: string) => named.set(group, [...(named.get(group) ?? []), file]);
+  for (const file of globSync('{daemon,bench,demo}/**/*.test.ts', { cwd: root }).sort()) add('unit', file);
+  for (const file of globSync('test/**/*.test.ts', { cwd: root }).sort()) add(file.split('/')[1] as string, file);
+  const picked = [...named].map(([name, files]) => ({
+    name,
+    files:
+      only.length === 0 || only.includes(name)
+        ? files
+        : files.filter((file) => only.some((part) => file.includes(part))),
+    concurrency: name === 'unit' || name === 'architecture' ? 2 : 1,
+  }));
+  return picked.filter((group) => group.files.length > 0);
+}
+
+async function runGroup(group: Group, tally: Tally): Promise<void> {
+  const started = Date.now();
+  const before = { passed: tally.passed, failed: tally.failed, skipped: tally.skips.length };
+  const stream = run({
+    files: group.files.map((file) => root + file),
+    concurrency: group.concurrency,
+    timeout: FILE_TIMEOUT,
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  });
+  const where = (file: string | undefined) => (file ? relative(root, file) : group.name);
+  stream.on('test:pass', (event) => {
+    if (event.details.type === 'suite') return;
+    if (event.skip !== undefined || event.todo !== undefined) {
+      const said = event.skip ?? event.todo;
+      const reason = typeof said === 'string' && said !== '' ? said : 'no reason given';
+      tally.skips.push({ name: `${where(event.file)}: ${event.name}`, reason });
+    } else tally.passed += 1;
+  });
+  stream.on('test:fail', (event) => {
+    // A suite fails with its tests, which are counted; it counts itself only when a hook of its own broke.
+    const { failureType } = event.details.error as { failureType?: string };
+    if (failureType === 'subtestsFailed') return;
+    tally.failed += 1;
+    const cause = event.details.error.cause as { stack?: string } | undefined;
+    const text = cause?.stack ?? String(cause ?? event.details.error);
+    console.log(`\nFAILED ${where(event.file)}:${event.line ?? ''}\n  ${event.name}\n${text.replace(/^/gm, '    ')}\n`);
+  });
+  stream.on('test:stderr', (event) => process.stderr.write(event.message));
+  stream.resume();
+  await new Promise<void>((resolve, reject) => {
+    stream.once('end', resolve);
+    stream.once('error', reject);
+  });
+  const seconds = ((Date.now() - started) / 1000).toFixed(1);
+  const passed = tally.passed - before.passed;
+  const failed = tally.failed - before.failed;
+  const skipped = tally.skips.length - before.skipped;
+  console.log(`${group.name.padEnd(14)} ${passed} passed, ${failed} failed, ${skipped} skipped in ${seconds} s`);
+}
+
+/** Runs the groups that `only` names (empty: all). */
+export async function runTests(only: readonly string[]): Promise<Tally> {
+  const tally: Tally = { passed: 0, failed: 0, skips: [] };
+  for (const group of groups(only)) await runGroup(group, tally);
+  return tally;
+}
+
+if (import.meta.main) {
+  const only = process.argv.slice(2);
+  const checked = only.length === 0 ? await check() : { passed: 0, failed: 0 };
+  const tally = await runTests(only);
+  tally.passed += checked.passed;
+  tally.failed += checked.failed;
+  if (tally.skips.length > 0) {
+    console.log('\nSkipped:');
+    for (const skip of tally.skips) console.log(`- ${skip.name}: ${skip.reason}`);
+  }
+  console.log(`\n${tally.passed} passed, ${tally.failed} failed, ${tally.skips.length} skipped`);
+  process.exit(tally.failed === 0 && tally.passed > 0 ? 0 : 1);
+}
