@@ -1,10 +1,14 @@
 /** A named upstream, as policy declares it. */
 
 /** Where the real credential comes from. It is read when a flow logs in, kept in memory only as long as login takes. */
-export type CredentialSource =
+export type CredentialSource = (
   | { readonly systemd: string }
   | { readonly file: string }
-  | { readonly command: readonly string[] };
+  | { readonly command: readonly string[] }
+) & {
+  /** Account to log in as when the credential names none. Absent: the account that the client named. */
+  readonly user?: string;
+};
 
 export interface Credential {
   /** Account to log in as. Absent in a source: the account that the client named. */
