@@ -130,7 +130,7 @@ export interface Use {
 /** What a statement changes in the session, applied once the server acknowledges it. */
 export type SessionChange =
   | { readonly kind: 'search-path'; readonly path: readonly string[] | 'default' | 'unknown'; readonly local: boolean }
-  | { readonly kind: 'prepare'; readonly name: string; readonly text: string }
+  | { readonly kind: 'prepare'; readonly name: string; readonly text: string; readonly analyses: readonly Analysis[] }
   | { readonly kind: 'deallocate'; readonly name: string | null }
   | { readonly kind: 'declare'; readonly name: string; readonly outputs: readonly Origin[] | null }
   | { readonly kind: 'close'; readonly name: string | null }

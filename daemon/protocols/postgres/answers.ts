@@ -1,0 +1,87 @@
+/**
+ * The answers that the server still owes, in order: each message that goes upstream and is answered has one entry here,
+ * and what comes back is read against the first. Source: PostgreSQL documentation, "Message Flow" (protocol-flow.html).
+ */
+import type { Change } from './session.ts';
+import type { Portal } from './session.ts';
+import type { PgPlan } from './classify.ts';
+
+export type Step = 'query' | 'parse' | 'bind' | 'describe' | 'execute' | 'close' | 'sync' | 'call';
+
+export interface Answer {
+  readonly step: Step;
+  /** The codec put it in by itself: its answer is not for the client. */
+  readonly injected: boolean;
+  /** Error that takes the place of the server's own: the act was refused. */
+  readonly replacement: Buffer | null;
+  /** Numbers of the recorded operations, one per statement. */
+  readonly ops: readonly number[];
+  readonly plan: PgPlan | null;
+  readonly portal: Portal | null;
+  /** Per statement: what holds once it is acknowledged. */
+  readonly changes: readonly (readonly Change[])[];
+  /** Statement of the batch that is being answered. */
+  at: number;
+  /** CopyInResponse came and CopyDone or CopyFail has not gone yet. */
+  copyIn: boolean;
+  /** Place in the order of messages. */
+  seq: number;
+}
+
+const NONE: readonly never[] = [];
+
+export function answer(step: Step, set: Partial<Answer> = {}): Answer {
+  return {
+    step,
+    injected: set.injected ?? false,
+    replacement: set.replacement ?? null,
+    ops: set.ops ?? NONE,
+    plan: set.plan ?? null,
+    portal: set.portal ?? null,
+    changes: set.changes ?? NONE,
+    at: 0,
+    copyIn: false,
+    seq: 0,
+  };
+}
+
+/** A queue that does not move its elements at every shift. */
+export class Answers {
+  #items: Answer[] = [];
+  #head = 0;
+
+  get first(): Answer | undefined {
+    return this.#items[this.#head];
+  }
+
+  get size(): number {
+    return this.#items.length - this.#head;
+  }
+
+  /** How many were ever asked for. */
+  pushed = 0;
+
+  push(item: Answer): void {
+    item.seq = this.pushed++;
+    this.#items.push(item);
+  }
+
+  shift(): Answer | undefined {
+    const item = this.#items[this.#head];
+    if (item === undefined) return undefined;
+    this.#head++;
+    if (this.#head === this.#items.length) {
+      this.#items.length = 0;
+      this.#head = 0;
+    } else if (this.#head > 1024) {
+      this.#items.splice(0, this.#head);
+      this.#head = 0;
+    }
+    return item;
+  }
+
+  /** Takes out the Syncs sent before place `before`: the server reads them while it copies in and ignores them there. */
+  dropSyncs(before = Number.POSITIVE_INFINITY): void {
+    this.#items = this.#items.filter((item, i) => i < this.#head || item.step !== 'sync' || item.seq >= before);
+  }
+}

@@ -1,0 +1,494 @@
+/**
+ * Reads the server's bytes against the answers that are owed, and lets them through: untouched where nothing is masked,
+ * rewritten where something is. Rows of an unmasked result are walked by their lengths alone and leave in the chunks in
+ * which they came. Whatever comes without a plan while masks apply is masked whole.
+ */
+import type { ColumnMask, Obligations } from '../../core/mask.ts';
+import { SluiceError } from '../../core/errors.ts';
+import type { Outlet } from '../protocol.ts';
+import type { Answer, Answers } from './answers.ts';
+import type { PgPlan, Statements } from './classify.ts';
+import type { SessionNames } from './session.ts';
+import type { CopyOut, OutputMask, Protection } from './sql/model.ts';
+import { B, errorField, type Field, MAX_MESSAGE, message, rowDescription } from './wire.ts';
+
+/** Rewrites complete DataRow messages of one result. */
+export interface RowMasking {
+  /** `bytes` holds whole messages from `start` to `end`. */
+  mask(bytes: Buffer, start: number, end: number): Buffer;
+}
+
+/** Rewrites the stream inside CopyData messages of one COPY TO STDOUT. */
+export interface CopyMasking {
+  /** Payload in, payload out; may be empty while a row is incomplete. */
+  push(payload: Buffer): Buffer;
+  /** The rest at CopyDone. */
+  end(): Buffer;
+}
+
+/** What masking lends to the codec. */
+export interface MaskTools {
+  rows(outputs: readonly (OutputMask | null)[] | 'all', fields: readonly Field[] | null, obligations: Obligations): RowMasking | null;
+  copy(outputs: readonly (OutputMask | null)[] | 'all', options: CopyOut, columns: number, obligations: Obligations): CopyMasking | null;
+  /** The body of an ErrorResponse or NoticeResponse without what may quote values. */
+  withhold(body: Buffer, obligations: Obligations): Buffer;
+  /** Detectors over the texts of an ErrorResponse or NoticeResponse. */
+  scanReport(body: Buffer, obligations: Obligations): Buffer;
+  scanText(text: string, obligations: Obligations): string;
+  /** The mask on a column, null where there is none, 'unknown' where the catalog does not have the table. */
+  column(tableOid: number, attnum: number, obligations: Obligations): ColumnMask | null | 'unknown';
+}
+
+interface Parts {
+  readonly answers: Answers;
+  readonly session: SessionNames;
+  readonly statements: Statements;
+  readonly tools: MaskTools;
+  readonly obligations: () => Obligations;
+  readonly parameters: Map<string, string>;
+}
+
+/** Everything but rows and copies is short; an error may carry a statement. */
+const MAX_CONTROL = 16 * 1024 * 1024;
+/** A row that has to be rewritten is held whole. */
+export const MAX_MASKED_ROW = 64 * 1024 * 1024;
+
+/** How rows and copies of the answer in front are treated. */
+type Mode =
+  | { readonly kind: 'pass' }
+  | { readonly kind: 'rows'; readonly masking: RowMasking }
+  | { readonly kind: 'copy'; readonly masking: CopyMasking };
+
+const PASS: Mode = { kind: 'pass' };
+
+export class Backend {
+  readonly #parts: Parts;
+  /** The beginning of a message, and how many bytes it needs before it can be read. */
+  #carry: Buffer[] = [];
+  #carried = 0;
+  #needed = 0;
+  /** Bytes of a passed row or copy that are still to come. */
+  #skip = 0;
+  #mode: Mode = PASS;
+  /** Set once the mode was chosen for the answer in front and its statement. */
+  #modeChosen = false;
+  #fields: Field[] | null = null;
+  #bytes = 0;
+  #opBytes = 0;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  get atBoundary(): boolean {
+    return this.#carried === 0 && this.#skip === 0;
+  }
+
+  get clientEncoding(): string {
+    return (this.#parts.parameters.get('client_encoding') ?? 'UTF8').toUpperCase();
+  }
+
+  get copyingIn(): boolean {
+    return this.#parts.answers.first?.copyIn === true && this.#parts.answers.first.step === 'execute';
+  }
+
+  /** CopyDone or CopyFail goes upstream. */
+  copyEnds(): void {
+    const { answers } = this.#parts;
+    if (answers.first?.copyIn) answers.first.copyIn = false;
+    else if (answers.size > 0) this.#copyEnded.push(answers.pushed);
+  }
+
+  /** Where in the order of messages a CopyDone went that the server has not asked for yet. */
+  #copyEnded: number[] = [];
+
+  /** While it copies in, the server ignores every Sync up to CopyDone. */
+  #copyBegins(first: Answer): void {
+    const early = this.#copyEnded.shift();
+    first.copyIn = early === undefined;
+    if (first.step === 'execute') this.#parts.answers.dropSyncs(early);
+  }
+
+  push(chunk: Buffer, out: Outlet): void {
+    let bytes = chunk;
+    let at = 0;
+    if (this.#skip > 0) {
+      at = Math.min(this.#skip, chunk.length);
+      this.#skip -= at;
+    } else if (this.#carried > 0) {
+      this.#carry.push(chunk);
+      this.#carried += chunk.length;
+      if (this.#carried < this.#needed) return;
+      bytes = Buffer.concat(this.#carry, this.#carried);
+      this.#carry = [];
+      this.#carried = 0;
+    }
+    this.#needed = 5;
+    // [from, at) passes as it is.
+    let from = 0;
+    const length = bytes.length;
+    while (at < length) {
+      const here = length - at;
+      if (here < 5) break;
+      const letter = bytes[at]!;
+      const size = bytes.readUInt32BE(at + 1) + 1;
+      if (size < 5 || size > MAX_MESSAGE) throw new SluiceError('UPSTREAM_VIOLATION', `the server sent a message of ${size} bytes`);
+      if (letter === B.dataRow || letter === B.copyData) {
+        if (!this.#modeChosen) this.#choose(letter);
+        if (this.#mode.kind === 'pass') {
+          if (here >= size) {
+            at += size;
+            continue;
+          }
+          this.#skip = size - here;
+          at = length;
+          break;
+        }
+        if (from < at) this.#toClient(out, bytes.subarray(from, at));
+        const end = wholeRun(bytes, at, letter);
+        if (end === at) {
+          if (size > MAX_MASKED_ROW) {
+            throw new SluiceError('MASK_ROW_TOO_LARGE', `a row of ${size} bytes came, and masking holds up to ${MAX_MASKED_ROW}`);
+          }
+          from = at;
+          this.#needed = size;
+          break;
+        }
+        this.#masked(bytes, at, end, out);
+        at = end;
+        from = end;
+        continue;
+      }
+      if (size > MAX_CONTROL) throw new SluiceError('UPSTREAM_VIOLATION', `the server sent a message '${String.fromCharCode(letter)}' of ${size} bytes`);
+      if (here < size) {
+        this.#needed = size;
+        break;
+      }
+      const instead = this.#control(letter, bytes, at, at + size, out);
+      if (instead !== undefined) {
+        if (from < at) this.#toClient(out, bytes.subarray(from, at));
+        if (instead !== null) this.#toClient(out, instead);
+        from = at + size;
+      }
+      at += size;
+      this.#flushEnded(out);
+    }
+    if (at < length) {
+      this.#carry = [bytes.subarray(at)];
+      this.#carried = length - at;
+    }
+    if (from < at) this.#toClient(out, bytes.subarray(from, at));
+  }
+
+  #toClient(out: Outlet, bytes: Buffer): void {
+    this.#bytes += bytes.length;
+    out.toClient(bytes);
+  }
+
+  /** Rows and copy data of the answer in front: what to do with them. */
+  #choose(letter: number): void {
+    this.#modeChosen = true;
+    const first = this.#parts.answers.first;
+    const obligations = this.#parts.obligations();
+    const plan = first?.plan ?? null;
+    if (plan?.clear || (plan === null && obligations.masks.length === 0 && obligations.detect.length === 0)) {
+      this.#mode = PASS;
+      return;
+    }
+    const protection = plan?.protections[first?.at ?? 0];
+    const held = plan?.obligations ?? obligations;
+    if (letter === B.copyData) {
+      const options = (plan === null ? undefined : this.#copyOptions(first!)) ?? UNKNOWN_COPY;
+      const masking = this.#parts.tools.copy(this.#outputs(protection, null, held), options, this.#copyColumns, held);
+      this.#mode = masking === null ? PASS : { kind: 'copy', masking };
+      return;
+    }
+    const fields = first?.portal?.fields ?? this.#fields;
+    const masking = this.#parts.tools.rows(this.#outputs(protection, fields, held), fields, held);
+    this.#mode = masking === null ? PASS : { kind: 'rows', masking };
+  }
+
+  #copyColumns = 0;
+
+  #copyOptions(first: Answer): CopyOut | undefined {
+    return first.plan?.copies[first.at];
+  }
+
+  /** The plan's outputs, held against what the server itself says of each column. */
+  #outputs(protection: Protection | undefined, fields: readonly Field[] | null, obligations: Obligations): readonly (OutputMask | null)[] | 'all' {
+    if (obligations.masks.length === 0) return [];
+    if (protection === undefined || protection.outputs === 'all') return 'all';
+    if (fields === null) return protection.outputs;
+    if (fields.length !== protection.outputs.length) return 'all';
+    const outputs: (OutputMask | null)[] = [];
+    for (let i = 0; i < fields.length; i++) {
+      const planned = protection.outputs[i] ?? null;
+      const field = fields[i]!;
+      const known = planned !== null || field.tableOid === 0 ? null : this.#parts.tools.column(field.tableOid, field.attnum, obligations);
+      if (known === 'unknown') {
+        // A table that the catalog did not have when the statement was decided.
+        this.#parts.statements.changed();
+        return 'all';
+      }
+      outputs.push(planned ?? (known === null ? null : { mask: known, plain: true }));
+    }
+    return outputs;
+  }
+
+  #masked(bytes: Buffer, start: number, end: number, out: Outlet): void {
+    const mode = this.#mode;
+    if (mode.kind === 'rows') {
+      this.#toClient(out, mode.masking.mask(bytes, start, end));
+    } else if (mode.kind === 'copy') {
+      const payloads: Buffer[] = [];
+      for (let at = start; at < end; at += bytes.readUInt32BE(at + 1) + 1) {
+        payloads.push(bytes.subarray(at + 5, at + 1 + bytes.readUInt32BE(at + 1)));
+      }
+      const made = mode.masking.push(payloads.length === 1 ? payloads[0]! : Buffer.concat(payloads));
+      if (made.length > 0) this.#toClient(out, message(B.copyData, made));
+    }
+  }
+
+  /** One whole message other than a row. Undefined: it passes as it is; null: it is not for the client. */
+  #control(letter: number, bytes: Buffer, start: number, end: number, out: Outlet): Buffer | null | undefined {
+    const { answers, session } = this.#parts;
+    const first = answers.first;
+    switch (letter) {
+      case B.parseComplete:
+      case B.bindComplete:
+      case B.closeComplete:
+        if (first?.step !== (letter === B.parseComplete ? 'parse' : letter === B.bindComplete ? 'bind' : 'close')) throw unexpected(letter);
+        answers.shift();
+        for (const changes of first.changes) session.settle(changes);
+        return undefined;
+      case B.parameterDescription:
+        return first?.injected ? null : undefined;
+      case B.noData:
+      case B.rowDescription:
+        return this.#described(letter, bytes.subarray(start + 5, end), first);
+      case B.commandComplete:
+      case B.emptyQuery:
+      case B.portalSuspended:
+        return this.#statementEnds(letter, bytes.subarray(start + 5, end), first, out);
+      case B.copyOutResponse:
+        this.#copyColumns = end - start >= 8 ? bytes.readUInt16BE(start + 6) : 0;
+        return undefined;
+      case B.copyDone: {
+        if (!this.#modeChosen) this.#choose(B.copyData);
+        const rest = this.#mode.kind === 'copy' ? this.#mode.masking.end() : null;
+        if (rest !== null && rest.length > 0) return Buffer.concat([message(B.copyData, rest), bytes.subarray(start, end)]);
+        return undefined;
+      }
+      case B.copyInResponse:
+        if (first === undefined) throw unexpected(letter);
+        this.#copyBegins(first);
+        return undefined;
+      case B.copyBothResponse:
+        return undefined;
+      case B.functionCallResponse:
+        return this.#callAnswered(bytes, start, first);
+      case B.error:
+        return this.#failed(bytes.subarray(start + 5, end), first, out);
+      case B.notice:
+        return this.#report(B.notice, bytes.subarray(start + 5, end), first);
+      case B.notification:
+        return this.#notified(bytes.subarray(start + 5, end));
+      case B.parameterStatus:
+        return this.#parameter(bytes.subarray(start + 5, end));
+      case B.readyForQuery:
+        return this.#ready(bytes[start + 5] ?? 0, first, out);
+      default:
+        throw unexpected(letter);
+    }
+  }
+
+  #described(letter: number, body: Buffer, first: Answer | undefined): Buffer | null | undefined {
+    if (first?.step === 'query' && first.plan?.clear) {
+      this.#modeChosen = false;
+      return undefined;
+    }
+    const fields = letter === B.noData ? [] : rowDescription(body);
+    if (fields === null) throw new SluiceError('UPSTREAM_VIOLATION', 'the server sent a RowDescription whose lengths do not hold');
+    if (first?.step === 'describe') {
+      this.#parts.answers.shift();
+      if (first.portal !== null) first.portal.fields = fields;
+      return first.injected ? null : undefined;
+    }
+    this.#fields = fields;
+    this.#modeChosen = false;
+    return undefined;
+  }
+
+  #statementEnds(letter: number, body: Buffer, first: Answer | undefined, out: Outlet): undefined {
+    if (first === undefined || (first.step !== 'query' && first.step !== 'execute')) throw unexpected(letter);
+    if (letter !== B.portalSuspended) this.#parts.session.settle(first.changes[first.at] ?? []);
+    const rows = letter === B.commandComplete ? tagRows(body) : 0;
+    this.#end(first, out, rows);
+    first.at++;
+    this.#modeChosen = false;
+    this.#fields = null;
+    if (first.step === 'execute') this.#parts.answers.shift();
+    return undefined;
+  }
+
+  #end(first: Answer, _out: Outlet, rows: number, error?: string): void {
+    const op = first.ops[first.at];
+    if (op === undefined) return;
+    this.#done.push(error === undefined ? { op, rows } : { op, rows, error });
+  }
+
+  /** Ended operations; told once the bytes before them have left, so that their size is right. */
+  #done: { op: number; rows: number; error?: string }[] = [];
+
+  #flushEnded(out: Outlet): void {
+    if (this.#done.length === 0) return;
+    for (const end of this.#done) {
+      out.ended({ ...end, bytes: this.#bytes - this.#opBytes });
+      this.#opBytes = this.#bytes;
+    }
+    this.#done = [];
+  }
+
+  /** FunctionCallResponse: length(int32, -1: NULL) value */
+  #callAnswered(bytes: Buffer, start: number, first: Answer | undefined): Buffer | undefined {
+    if (first?.step !== 'call') throw unexpected(B.functionCallResponse);
+    const output = first.plan === null || first.plan.clear ? null : (first.plan.protections[0]?.outputs ?? 'all');
+    const masked = output !== null && (output === 'all' || output.length !== 1 || output[0] !== null);
+    if (!masked || this.#parts.obligations().masks.length === 0) return undefined;
+    return bytes.readInt32BE(start + 5) < 0 ? undefined : message(B.functionCallResponse, Buffer.from([0xff, 0xff, 0xff, 0xff]));
+  }
+
+  #failed(body: Buffer, first: Answer | undefined, out: Outlet): Buffer | undefined {
+    const { session } = this.#parts;
+    const code = errorField(body, 'C') ?? 'XX000';
+    const fatal = errorField(body, 'V') !== 'ERROR';
+    let instead: Buffer | undefined;
+    if (first?.replacement && !fatal) instead = first.replacement;
+    else instead = this.#report(B.error, body, first);
+    this.#modeChosen = false;
+    this.#fields = null;
+    if (first === undefined || fatal) return instead;
+    if (first.step === 'query' || first.step === 'call') {
+      for (let i = first.at; i < first.changes.length; i++) session.drop(first.changes[i]!);
+      if (!first.replacement) this.#end(first, out, 0, code);
+      // The rest of the batch does not run.
+      first.at = Number.MAX_SAFE_INTEGER;
+      return instead;
+    }
+    if (first.step === 'execute' && !first.replacement) this.#end(first, out, 0, code);
+    if (first.step !== 'sync') this.#skipToSync(out, first);
+    return instead;
+  }
+
+  /** The server skips everything up to the next Sync. */
+  #skipToSync(out: Outlet, failed: Answer): void {
+    const { answers, session } = this.#parts;
+    for (let next = answers.first; next !== undefined && next.step !== 'sync'; next = answers.first) {
+      for (const changes of next.changes) session.drop(changes);
+      if (next !== failed) for (let i = 0; i < next.ops.length; i++) this.#end({ ...next, at: i }, out, 0, 'skipped');
+      answers.shift();
+    }
+  }
+
+  #report(letter: number, body: Buffer, first: Answer | undefined): Buffer | undefined {
+    const obligations = this.#parts.obligations();
+    if (obligations.masks.length === 0 && obligations.detect.length === 0) return undefined;
+    const { tools } = this.#parts;
+    let made = body;
+    // A notice that nothing asked for can't be traced.
+    const stray = first === undefined && letter === B.notice && obligations.masks.length > 0;
+    if (stray || this.#withholds(first)) made = tools.withhold(made, obligations);
+    if (obligations.detect.length > 0) made = tools.scanReport(made, obligations);
+    return made === body ? undefined : message(letter, made);
+  }
+
+  /** Parse, Bind and Describe of a statement may already quote its values (constant folding). */
+  #withholds(first: Answer | undefined): boolean {
+    if (first === undefined) return false;
+    const plan = first.plan ?? (first.portal?.verdict.plan as PgPlan | undefined) ?? planOf(first);
+    return plan?.protections.some((protection) => protection.withholdErrors) ?? false;
+  }
+
+  /** NotificationResponse: pid(int32) channel\0 payload\0 */
+  #notified(body: Buffer): Buffer | undefined {
+    const obligations = this.#parts.obligations();
+    if (obligations.masks.length === 0 && obligations.detect.length === 0) return undefined;
+    const channelEnd = body.indexOf(0, 4);
+    if (body.length < 6 || channelEnd < 0) throw new SluiceError('UPSTREAM_VIOLATION', 'the server sent a notification without an end of its channel');
+    const payload = body.toString('utf8', channelEnd + 1, body.length - 1);
+    // What others, or triggers, put in can't be traced; what the client wrote out itself it knows.
+    const masked = obligations.masks.length > 0 && payload !== '' && !this.#parts.session.sent(payload);
+    const made = masked ? '' : this.#parts.tools.scanText(payload, obligations);
+    return made === payload ? undefined : message(B.notification, body.subarray(0, channelEnd + 1), `${made}\0`);
+  }
+
+  /** ParameterStatus: name\0 value\0 */
+  #parameter(body: Buffer): Buffer | undefined {
+    const text = body.toString('utf8').split('\0');
+    const [name, value] = [text[0] ?? '', text[1] ?? ''];
+    this.#parts.parameters.set(name, value);
+    if (name === 'standard_conforming_strings' && value !== 'on') {
+      throw new SluiceError('PROTOCOL_UNSUPPORTED', 'standard_conforming_strings was turned off, and statements can no longer be read as the server reads them');
+    }
+    const obligations = this.#parts.obligations();
+    if (obligations.detect.length === 0) return undefined;
+    const made = this.#parts.tools.scanText(value, obligations);
+    return made === value ? undefined : message(B.parameterStatus, `${name}\0${made}\0`);
+  }
+
+  #ready(status: number, first: Answer | undefined, out: Outlet): undefined {
+    const { answers, session } = this.#parts;
+    if (first === undefined || (first.step !== 'sync' && first.step !== 'query' && first.step !== 'call')) throw unexpected(B.readyForQuery);
+    if (first.step === 'call' && first.at === 0) this.#end(first, out, 1);
+    answers.shift();
+    session.ready(status);
+    if (session.dirty && status === 0x49) {
+      session.dirty = false;
+      this.#parts.statements.changed();
+    }
+    this.#modeChosen = false;
+    this.#fields = null;
+    if (answers.size === 0) this.#copyEnded = [];
+    return undefined;
+  }
+}
+
+const UNKNOWN_COPY: CopyOut = { format: 'text', delimiter: '\t', null: '\\N', quote: '"', escape: '"', header: false };
+
+/** The plan of the statement that a Parse, Bind or Describe belongs to. */
+function planOf(first: Answer): PgPlan | undefined {
+  for (const change of first.changes.flat()) {
+    if (change.kind === 'portal' && change.value !== null) return change.value.verdict.plan as PgPlan;
+  }
+  return undefined;
+}
+
+/** End of the run of whole messages of this letter that begins at `at`. */
+function wholeRun(bytes: Buffer, at: number, letter: number): number {
+  let end = at;
+  while (bytes.length - end >= 5 && bytes[end] === letter) {
+    const size = bytes.readUInt32BE(end + 1) + 1;
+    if (size < 5) throw new SluiceError('UPSTREAM_VIOLATION', `the server sent a row of ${size} bytes`);
+    if (bytes.length - end < size) break;
+    end += size;
+  }
+  return end;
+}
+
+/** CommandComplete: the number at the end of the tag, 0 where there is none. */
+function tagRows(body: Buffer): number {
+  let rows = 0;
+  let scale = 1;
+  for (let i = body.length - 2; i >= 0; i--) {
+    const digit = body[i]! - 0x30;
+    if (digit < 0 || digit > 9) return body[i] === 0x20 ? rows : 0;
+    rows += digit * scale;
+    scale *= 10;
+  }
+  return 0;
+}
+
+function unexpected(letter: number): SluiceError {
+  return new SluiceError('UPSTREAM_VIOLATION', `the server sent a message '${String.fromCharCode(letter)}' that nothing asked for`);
+}
+

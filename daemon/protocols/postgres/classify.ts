@@ -1,0 +1,63 @@
+/** From analyses to what the flow decides on: operations, and the plan that masks their results. */
+import type { Obligations } from '../../core/mask.ts';
+import type { Operation } from '../../core/operation.ts';
+import type { Classified, Plan, Refusal } from '../protocol.ts';
+import type { Analysis, Catalog, CopyOut, Names, Protection } from './sql/model.ts';
+
+/** What the codec needs to know about SQL and the database behind; all of it without sockets of the flow's own. */
+export interface Statements {
+  /** The catalog as it is now. A promise where it has to be read first. Rejects with SluiceError. */
+  catalog(): Catalog | Promise<Catalog>;
+  analyze(text: string, names: Names): readonly Analysis[] | Promise<readonly Analysis[]>;
+  protect(analysis: Analysis, obligations: Obligations, names: Names): Protection;
+  /** A transaction that changed the catalog has ended. */
+  changed(): void;
+}
+
+export interface PgPlan extends Plan {
+  readonly obligations: Obligations;
+  /** Parallel to the statements. */
+  readonly protections: readonly Protection[];
+  /** Parallel to the statements: how COPY TO STDOUT lays its rows out. */
+  readonly copies: readonly (CopyOut | undefined)[];
+  /** Nothing that comes back has to be looked at. */
+  readonly clear: boolean;
+}
+
+const NOTHING: Protection = { outputs: [], withholdErrors: false, masks: [] };
+
+export class PgClassified implements Classified {
+  readonly operations: readonly Operation[];
+  readonly analyses: readonly Analysis[];
+  readonly names: Names;
+  readonly #statements: Statements;
+  #plan: PgPlan | null = null;
+
+  constructor(analyses: readonly Analysis[], names: Names, statements: Statements) {
+    this.analyses = analyses;
+    this.operations = analyses.map((analysis) => analysis.operation);
+    this.names = names;
+    this.#statements = statements;
+  }
+
+  protect(obligations: Obligations): PgPlan {
+    if (this.#plan?.obligations === obligations) return this.#plan;
+    this.#plan = this.#make(obligations);
+    return this.#plan;
+  }
+
+  #make(obligations: Obligations): PgPlan {
+    const copies = this.analyses.map((analysis) => analysis.copyOut);
+    if (obligations.masks.length === 0) {
+      const clear = obligations.detect.length === 0;
+      return { obligations, protections: this.analyses.map(() => NOTHING), copies, clear, masks: [] };
+    }
+    const protections = this.analyses.map((analysis) => this.#statements.protect(analysis, obligations, this.names));
+    const masks = [...new Set(protections.flatMap((protection) => protection.masks))];
+    const refused = protections.find((protection) => protection.refuse !== undefined)?.refuse;
+    const plan: PgPlan = { obligations, protections, copies, clear: false, masks };
+    if (refused === undefined) return plan;
+    const refusal: Refusal = { code: refused.code, message: refused.reason, hint: refused.hint };
+    return { ...plan, refuse: refusal };
+  }
+}

@@ -1,0 +1,464 @@
+/**
+ * The PostgreSQL codec: the client's messages become acts to be decided, everything else passes; what comes back is read
+ * against the answers that are owed. Which step of an operation carries what:
+ *
+ *   Query, FunctionCall   decided, held, recorded
+ *   Parse                 decided, so that a refusal comes as early as a syntax error would
+ *   Bind                  decided again under the policy of now, and held: planning may already run functions
+ *   Execute               recorded, with the verdict of its Bind
+ *
+ * A refused act is exchanged for a message that the server itself fails (refusal.ts), so that order, transaction state
+ * and skipping to Sync are the server's own. What it cannot do: look into replication streams (refused unless allowed by
+ * name), and know a portal that a function opened (its rows are masked whole).
+ */
+import { isAscii, isUtf8 } from 'node:buffer';
+import type { Obligations } from '../../core/mask.ts';
+import { SluiceError } from '../../core/errors.ts';
+import type { Act, Classified, Codec, Outlet, Refusal, Unit, Verdict } from '../protocol.ts';
+import { answer, Answers } from './answers.ts';
+import { Backend, type MaskTools } from './backend.ts';
+import { PgClassified, type PgPlan, type Statements } from './classify.ts';
+import { type Frame, Frontend, type FrontendLimits } from './frontend.ts';
+import { errorResponse, noticeResponse, poisonParse, poisonQuery } from './refusal.ts';
+import { type Change, type Portal, type Prepared, SessionNames } from './session.ts';
+import type { Analysis, Catalog, Names } from './sql/model.ts';
+import { cstring, F, message } from './wire.ts';
+
+export interface CodecOptions {
+  readonly statements: Statements;
+  readonly tools: MaskTools;
+  readonly limits: FrontendLimits;
+  readonly session: SessionNames;
+  readonly obligations: () => Obligations;
+  /** As the server reported it at login. */
+  readonly parameters: ReadonlyMap<string, string>;
+}
+
+type Step = 'query' | 'parse' | 'bind' | 'execute' | 'call';
+
+interface PgAct extends Act {
+  readonly step: Step;
+  readonly frame: Frame;
+  /** The statement; for a call, one that stands for it. */
+  text: string;
+  /** Name of the statement made (Parse) or used (Bind). */
+  readonly statement: string;
+  readonly portalName: string;
+  portal: Portal | null;
+  prepared: Prepared | null;
+  classified: PgClassified | null;
+}
+
+export class PostgresCodec implements Codec {
+  readonly #options: CodecOptions;
+  readonly #frontend: Frontend;
+  readonly #answers = new Answers();
+  readonly #session: SessionNames;
+  readonly #backend: Backend;
+  /** Taken from the frontend and not handed out, as the server has to answer first. */
+  #kept: Frame | null = null;
+  #blocked = false;
+  /** A step was refused: the server skips all up to Sync, and so do we. */
+  #skipping = false;
+  /** What becomes of the rest of a long message. */
+  #rest: 'pass' | 'drop' | 'undecided' = 'pass';
+  /** Follows the rest of a long message. */
+  #after: Buffer | null = null;
+  #names: { readonly names: Names; readonly generation: number } | null = null;
+  readonly #classified = new WeakMap<readonly Analysis[], PgClassified>();
+
+  constructor(options: CodecOptions) {
+    this.#options = options;
+    this.#session = options.session;
+    this.#frontend = new Frontend(options.limits);
+    this.#backend = new Backend({
+      answers: this.#answers,
+      session: this.#session,
+      statements: options.statements,
+      tools: options.tools,
+      obligations: options.obligations,
+      parameters: new Map(options.parameters),
+    });
+  }
+
+  client(chunk: Buffer): void {
+    this.#frontend.push(chunk);
+  }
+
+  get blocked(): boolean {
+    return this.#blocked;
+  }
+
+  get partial(): boolean {
+    return this.#kept === null && this.#frontend.partial;
+  }
+
+  get atBoundary(): boolean {
+    return this.#backend.atBoundary;
+  }
+
+  upstream(chunk: Buffer, out: Outlet): void {
+    this.#backend.push(chunk, out);
+  }
+
+  notice(text: string, detail: string): Buffer {
+    return noticeResponse(text, detail);
+  }
+
+  fatal(refusal: Refusal): Buffer {
+    return errorResponse(refusal, 'FATAL');
+  }
+
+  next(): Unit | null {
+    this.#blocked = false;
+    for (;;) {
+      if (this.#frontend.outstanding > 0 && this.#kept === null) {
+        if (this.#rest === 'undecided') return null;
+        const rest = this.#frontend.rest();
+        if (rest === null) return null;
+        if (this.#rest === 'drop') continue;
+        return { kind: 'pass', bytes: rest };
+      }
+      if (this.#after !== null) {
+        const bytes = this.#after;
+        this.#after = null;
+        return { kind: 'pass', bytes };
+      }
+      const frame = this.#kept ?? this.#frontend.next();
+      this.#kept = null;
+      if (frame === null) return null;
+      const unit = this.#read(frame);
+      if (unit === 'again') continue;
+      if (unit === 'wait') {
+        this.#kept = frame;
+        this.#blocked = true;
+        return null;
+      }
+      return unit;
+    }
+  }
+
+  #read(frame: Frame): Unit | 'again' | 'wait' {
+    const { letter } = frame;
+    this.#rest = 'pass';
+    if (letter === F.terminate) return { kind: 'end', bytes: frame.bytes };
+    if (letter === F.sync) {
+      this.#skipping = false;
+      this.#session.segment++;
+      if (!this.#backend.copyingIn) this.#answers.push(answer('sync'));
+      return { kind: 'pass', bytes: frame.bytes };
+    }
+    if (this.#skipping && letter !== F.flush) {
+      this.#rest = 'drop';
+      return 'again';
+    }
+    switch (letter) {
+      case F.flush:
+      case F.copyData:
+        return { kind: 'pass', bytes: frame.bytes };
+      case F.copyDone:
+      case F.copyFail:
+        this.#backend.copyEnds();
+        return { kind: 'pass', bytes: frame.bytes };
+      case F.describe:
+        return this.#describe(frame);
+      case F.close:
+        return this.#close(frame);
+      default:
+        return this.#act(frame);
+    }
+  }
+
+  /** Describe: kind(1: S, P) name\0 */
+  #describe(frame: Frame): Unit {
+    const portal = frame.bytes[5] === 0x50 ? this.#session.portal(this.#name(frame, 6)) : null;
+    this.#answers.push(answer('describe', { portal: portal === 'wait' ? null : portal }));
+    return { kind: 'pass', bytes: frame.bytes };
+  }
+
+  /** Close: kind(1: S, P) name\0 */
+  #close(frame: Frame): Unit {
+    const name = this.#name(frame, 6);
+    const change: Change = { kind: frame.bytes[5] === 0x53 ? 'prepared' : 'portal', name, value: null };
+    this.#session.expect(change);
+    this.#answers.push(answer('close', { changes: [[change]] }));
+    return { kind: 'pass', bytes: frame.bytes };
+  }
+
+  #name(frame: Frame, from: number): string {
+    const name = cstring(frame.bytes, from, frame.bytes.length);
+    if (name === null) throw new SluiceError('PROTOCOL_VIOLATION', `a name without end came in a message '${String.fromCharCode(frame.letter)}'`);
+    return name.text;
+  }
+
+  #act(frame: Frame): Unit | 'wait' {
+    // What an earlier segment changes may decide what this one means.
+    if (this.#session.unsettled) return 'wait';
+    this.#rest = frame.rest > 0 ? 'undecided' : 'pass';
+    switch (frame.letter) {
+      case F.query:
+        return this.#statement(frame, 'query', 5, '');
+      case F.parse: {
+        // Parse: statement name\0 text\0 count(int16) { type oid(int32) }…
+        const name = cstring(frame.bytes, 5, frame.bytes.length);
+        if (name === null) {
+          if (frame.oversize) return this.#statement(frame, 'parse', 5, '');
+          throw new SluiceError('PROTOCOL_VIOLATION', 'a Parse message came without an end of its name');
+        }
+        return this.#statement(frame, 'parse', name.next, name.text);
+      }
+      case F.bind:
+        return this.#bind(frame);
+      case F.execute:
+        return this.#execute(frame);
+      case F.functionCall:
+        return { kind: 'act', act: this.#make('call', frame, { decide: true, hold: true, record: true }) };
+      default:
+        throw new SluiceError('PROTOCOL_VIOLATION', `a message '${String.fromCharCode(frame.letter)}' came outside of a login`);
+    }
+  }
+
+  #make(step: Step, frame: Frame, needs: Pick<Act, 'decide' | 'hold' | 'record'>, names: { statement?: string; portal?: string } = {}): PgAct {
+    return {
+      ...needs,
+      step,
+      frame,
+      text: '',
+      statement: names.statement ?? '',
+      portalName: names.portal ?? '',
+      portal: null,
+      prepared: null,
+      classified: null,
+    };
+  }
+
+  /** Query: text\0 */
+  #statement(frame: Frame, step: 'query' | 'parse', from: number, name: string): Unit {
+    const query = step === 'query';
+    const act = this.#make(step, frame, { decide: true, hold: query, record: query }, { statement: name });
+    const bytes = frame.bytes;
+    if (frame.oversize) {
+      act.text = printable(bytes.subarray(from));
+      const size = bytes.readUInt32BE(1);
+      return this.#bad(act, 'STATEMENT_TOO_LARGE', `a statement of ${size} bytes came, and sluice parses up to ${this.#options.limits.statement}`);
+    }
+    const nul = bytes.indexOf(0, from);
+    const ends = query ? nul === bytes.length - 1 : nul >= 0;
+    const raw = bytes.subarray(from, nul < 0 ? bytes.length : nul);
+    if (!ends) {
+      act.text = printable(raw);
+      return this.#bad(act, 'PROTOCOL_VIOLATION', 'a statement with a NUL byte inside, or without one at its end, came');
+    }
+    const encoding = this.#backend.clientEncoding;
+    if (!(isAscii(raw) || (encoding === 'UTF8' && isUtf8(raw)))) {
+      act.text = printable(raw);
+      const what = encoding === 'UTF8' ? 'bytes that are no UTF-8' : `characters beyond ASCII under client_encoding ${encoding}`;
+      return this.#bad(act, 'STATEMENT_UNPARSABLE', `the statement holds ${what}`, 'use client_encoding UTF8');
+    }
+    act.text = raw.toString(encoding === 'UTF8' ? 'utf8' : 'latin1');
+    return { kind: 'act', act };
+  }
+
+  /** Bind: portal\0 statement\0 formats, parameters, result formats */
+  #bind(frame: Frame): Unit | 'wait' {
+    const portal = cstring(frame.bytes, 5, frame.bytes.length);
+    const statement = portal === null ? null : cstring(frame.bytes, portal.next, frame.bytes.length);
+    if (portal === null || statement === null) throw new SluiceError('PROTOCOL_VIOLATION', 'a Bind message came without an end of its names');
+    const prepared = this.#session.prepared(statement.text);
+    if (prepared === 'wait') return 'wait';
+    const act = this.#make('bind', frame, { decide: true, hold: true, record: false }, { statement: statement.text, portal: portal.text });
+    act.prepared = prepared;
+    act.text = prepared?.text ?? '';
+    return { kind: 'act', act };
+  }
+
+  /** Execute: portal\0 rows(int32) */
+  #execute(frame: Frame): Unit | 'wait' {
+    const name = this.#name(frame, 5);
+    const portal = this.#session.portal(name);
+    if (portal === 'wait') return 'wait';
+    const act = this.#make('execute', frame, { decide: portal === null, hold: false, record: true }, { portal: name });
+    act.portal = portal;
+    if (portal !== null) act.verdict = portal.verdict;
+    // A cursor of DECLARE is a portal as well; one that nobody declared here may read anything.
+    act.text = portal?.prepared.text ?? `FETCH ALL FROM "${name.replaceAll('"', '""')}"`;
+    return { kind: 'act', act };
+  }
+
+  #bad(act: PgAct, code: Refusal['code'], text: string, hint?: string): Unit {
+    return { kind: 'bad', act, refusal: hint === undefined ? { code, message: text } : { code, message: text, hint } };
+  }
+
+  classify(given: Act): Classified | Promise<Classified> {
+    const act = given as PgAct;
+    if (act.classified !== null && act.step !== 'execute') return act.classified;
+    const catalog = this.#options.statements.catalog();
+    if (catalog instanceof Promise) return catalog.then((loaded) => this.#classifyWith(act, loaded));
+    return this.#classifyWith(act, catalog);
+  }
+
+  #classifyWith(act: PgAct, catalog: Catalog): PgClassified | Promise<PgClassified> {
+    const session = this.#session;
+    const { prepared } = act.step === 'execute' && act.portal !== null ? act.portal : act;
+    if (prepared !== null && prepared.catalog === catalog.version && prepared.path === session.pathGeneration) {
+      return this.#keep(act, prepared.analyses, () => this.#namesOf(catalog));
+    }
+    if (act.step === 'bind' && prepared === null) return this.#keep(act, [], () => this.#namesOf(catalog));
+    if (act.step === 'call') act.text = callText(act.frame.bytes, catalog);
+    const stale = session.stale(catalog.version);
+    if (stale.length > 0) return this.#renew(stale, catalog).then(() => this.#analyze(act, catalog));
+    return this.#analyze(act, catalog);
+  }
+
+  #analyze(act: PgAct, catalog: Catalog): PgClassified | Promise<PgClassified> {
+    const names = this.#namesOf(catalog);
+    const analyses = this.#options.statements.analyze(act.text, names);
+    if (analyses instanceof Promise) return analyses.then((made) => this.#keep(act, made, () => names));
+    return this.#keep(act, analyses, () => names);
+  }
+
+  #keep(act: PgAct, analyses: readonly Analysis[], names: () => Names): PgClassified {
+    let made = this.#classified.get(analyses);
+    if (made === undefined) {
+      made = new PgClassified(analyses, names(), this.#options.statements);
+      this.#classified.set(analyses, made);
+    }
+    act.classified = made;
+    return made;
+  }
+
+  async #renew(stale: readonly [string, Prepared][], catalog: Catalog): Promise<void> {
+    for (const [name, { text }] of stale) {
+      const names = this.#session.names(catalog);
+      const analyses = await Promise.resolve(this.#options.statements.analyze(text, names)).catch(() => []);
+      this.#session.renew(name, { text, analyses, catalog: catalog.version, path: this.#session.pathGeneration });
+    }
+  }
+
+  #namesOf(catalog: Catalog): Names {
+    if (!this.#session.plain) return this.#session.names(catalog);
+    const generation = this.#session.pathGeneration;
+    if (this.#names === null || this.#names.names.catalog !== catalog || this.#names.generation !== generation) {
+      this.#names = { names: this.#session.names(catalog), generation };
+    }
+    return this.#names.names;
+  }
+
+  forward(given: Act, verdict: Verdict, ops: readonly number[]): Buffer {
+    const act = given as PgAct;
+    const plan = verdict.plan as PgPlan;
+    const analyses = (verdict.classified as PgClassified).analyses;
+    if (this.#rest === 'undecided') this.#rest = 'pass';
+    const session = this.#session;
+    const bytes = act.frame.bytes;
+    switch (act.step) {
+      case 'query': {
+        const changes = analyses.map((analysis) => this.#changes(analysis));
+        for (const change of changes.flat()) session.expect(change);
+        this.#answers.push(answer('query', { ops, plan, changes }));
+        session.segment++;
+        return bytes;
+      }
+      case 'call':
+        this.#answers.push(answer('call', { ops, plan }));
+        session.segment++;
+        return bytes;
+      case 'parse': {
+        const value = this.#prepare(act.text, analyses, (verdict.classified as PgClassified).names.catalog.version);
+        const change: Change = { kind: 'prepared', name: act.statement, value };
+        session.expect(change);
+        this.#answers.push(answer('parse', { changes: [[change]] }));
+        return bytes;
+      }
+      case 'bind': {
+        const prepared = act.prepared === null ? null : { ...act.prepared, analyses };
+        const portal: Portal | null = prepared === null ? null : { prepared, verdict, fields: null };
+        const change: Change = { kind: 'portal', name: act.portalName, value: portal };
+        session.expect(change);
+        this.#answers.push(answer('bind', { changes: [[change]] }));
+        if (plan.clear || portal === null) return bytes;
+        // Masks need the types and formats of what comes, and not every client asks for them.
+        this.#answers.push(answer('describe', { injected: true, portal }));
+        const describe = message(F.describe, `P${act.portalName}\0`);
+        if (act.frame.rest === 0) return Buffer.concat([bytes, describe]);
+        this.#after = describe;
+        return bytes;
+      }
+      case 'execute': {
+        const changes = analyses.map((analysis) => this.#changes(analysis));
+        for (const change of changes.flat()) session.expect(change);
+        this.#answers.push(answer('execute', { ops, plan, changes, portal: act.portal }));
+        return bytes;
+      }
+    }
+  }
+
+  #prepare(text: string, analyses: readonly Analysis[], catalog: number): Prepared {
+    if (this.#session.full) throw new SluiceError('FLOW_LIMIT', 'too many prepared statements, portals and cursors are open');
+    return { text, analyses, catalog, path: this.#session.pathGeneration };
+  }
+
+  #changes(analysis: Analysis): Change[] {
+    const made: Change[] = [];
+    for (const change of analysis.changes) {
+      switch (change.kind) {
+        case 'search-path':
+          made.push({ kind: 'path', path: change.path });
+          break;
+        case 'prepare':
+          made.push({
+            kind: 'prepared',
+            name: change.name,
+            value: { text: change.text, analyses: change.analyses, catalog: -1, path: -1 },
+          });
+          break;
+        case 'deallocate':
+          made.push(change.name === null ? { kind: 'all-prepared-gone' } : { kind: 'prepared', name: change.name, value: null });
+          break;
+        case 'declare':
+          made.push({ kind: 'cursor', name: change.name, outputs: change.outputs });
+          break;
+        case 'close':
+          made.push({ kind: 'cursor-gone', name: change.name });
+          break;
+        case 'notify':
+          made.push({ kind: 'notify', payload: change.payload });
+          break;
+        case 'discard':
+        case 'catalog':
+          made.push({ kind: change.kind });
+          break;
+        default:
+          break;
+      }
+    }
+    return made;
+  }
+
+  refuse(given: Act, refusal: Refusal): Buffer {
+    const act = given as PgAct;
+    this.#rest = 'drop';
+    const replacement = errorResponse(refusal);
+    if (act.step === 'query' || act.step === 'call') {
+      this.#answers.push(answer('query', { replacement }));
+      this.#session.segment++;
+      return poisonQuery();
+    }
+    this.#skipping = true;
+    this.#answers.push(answer('parse', { replacement }));
+    return poisonParse();
+  }
+}
+
+/** FunctionCall: oid(int32) … : a statement that calls the same function, for the analysis. */
+function callText(bytes: Buffer, catalog: Catalog): string {
+  const func = bytes.length >= 9 ? catalog.functionByOid(bytes.readUInt32BE(5)) : undefined;
+  if (func === undefined) throw new SluiceError('STATEMENT_UNPARSABLE', 'a FunctionCall names a function that the catalog does not have');
+  const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
+  return `SELECT ${quoted(func.schema)}.${quoted(func.name)}(${func.argTypes.map((_, i) => `$${i + 1}`).join(', ')})`;
+}
+
+/** For the record of something that is not text. */
+function printable(bytes: Buffer): string {
+  return bytes.subarray(0, 4096).toString('latin1').replaceAll('\0', '\\0');
+}

@@ -1,0 +1,236 @@
+/**
+ * What the names of one PostgreSQL session mean: prepared statements, portals and cursors, search_path. A change takes
+ * effect when the server acknowledges it. Until then it is known only inside its own segment (the messages up to the
+ * next Sync, or one Query), where the server skips everything after an error: there, whatever runs can rely on all
+ * before it. What a later segment means while an earlier one is open is not known, so the codec waits.
+ */
+import type { Analysis, Catalog, Names, Origin } from './sql/model.ts';
+import type { Verdict } from '../protocol.ts';
+import type { Field } from './wire.ts';
+
+/** A prepared statement, made by Parse or by PREPARE; both live under one set of names. */
+export interface Prepared {
+  readonly text: string;
+  readonly analyses: readonly Analysis[];
+  /** Catalog version that the analyses hold for. */
+  readonly catalog: number;
+  /** Generation of the search_path that they hold for. */
+  readonly path: number;
+}
+
+export interface Portal {
+  readonly prepared: Prepared;
+  readonly verdict: Verdict;
+  /** Set by the answer to the Describe that the codec puts in. */
+  fields: Field[] | null;
+}
+
+export type Change =
+  | { readonly kind: 'prepared'; readonly name: string; readonly value: Prepared | null }
+  | { readonly kind: 'portal'; readonly name: string; readonly value: Portal | null }
+  | { readonly kind: 'cursor'; readonly name: string; readonly outputs: readonly Origin[] | null }
+  | { readonly kind: 'cursor-gone'; readonly name: string | null }
+  | { readonly kind: 'all-prepared-gone' }
+  | { readonly kind: 'path'; readonly path: readonly string[] | 'default' | 'unknown' }
+  | { readonly kind: 'notify'; readonly payload: string }
+  | { readonly kind: 'discard' }
+  | { readonly kind: 'catalog' };
+
+interface Pending {
+  readonly segment: number;
+  readonly change: Change;
+}
+
+/** Most names a session may hold at once; a client that makes more is refused. */
+export const MAX_NAMES = 10_000;
+/** Payloads of NOTIFY that are remembered as written out by the client itself. */
+const MAX_PAYLOADS = 256;
+
+export class SessionNames {
+  segment = 0;
+  readonly #prepared = new Map<string, Prepared>();
+  readonly #portals = new Map<string, Portal>();
+  readonly #cursors = new Map<string, (readonly Origin[] | null)[]>();
+  #paths: (readonly string[])[] | null = null;
+  #startPath: readonly string[] | null = null;
+  readonly #payloads = new Set<string>();
+  #pending: Pending[] = [];
+  /** DDL was acknowledged in a transaction that is still open. */
+  dirty = false;
+  inTransaction = false;
+  /** Rises whenever the possible search_paths change. */
+  pathGeneration = 0;
+
+  /** search_path that the client asked for in its startup message. */
+  startWith(path: readonly string[]): void {
+    this.#startPath = path;
+  }
+
+  expect(change: Change): void {
+    this.#pending.push({ segment: this.segment, change });
+  }
+
+  /** True when something of an earlier segment is open that could change what a statement means. */
+  get unsettled(): boolean {
+    const pending = this.#pending;
+    for (let i = 0; i < pending.length; i++) {
+      if (pending[i]!.segment === this.segment) return false;
+      const { change } = pending[i]!;
+      const unnamed = (change.kind === 'prepared' || change.kind === 'portal') && change.name === '';
+      if (!unnamed) return true;
+    }
+    return false;
+  }
+
+  /** True when an earlier segment is open that makes or drops this very name. */
+  #open(kind: 'prepared' | 'portal', name: string): boolean {
+    return this.#pending.some(
+      ({ segment, change }) =>
+        segment !== this.segment &&
+        ((change.kind === kind && change.name === name) || change.kind === 'discard' || change.kind === 'all-prepared-gone'),
+    );
+  }
+
+  #lookup<T>(kind: 'prepared' | 'portal', name: string, settled: Map<string, T>): T | null | 'wait' {
+    for (let i = this.#pending.length - 1; i >= 0; i--) {
+      const { segment, change } = this.#pending[i]!;
+      if (segment !== this.segment) break;
+      if (change.kind === kind && change.name === name) return change.value as T | null;
+      if (change.kind === 'discard' || (kind === 'prepared' && change.kind === 'all-prepared-gone')) return null;
+    }
+    if (this.#pending.length > 0 && this.#open(kind, name)) return 'wait';
+    return settled.get(name) ?? null;
+  }
+
+  prepared(name: string): Prepared | null | 'wait' {
+    return this.#lookup('prepared', name, this.#prepared);
+  }
+
+  portal(name: string): Portal | null | 'wait' {
+    return this.#lookup('portal', name, this.#portals);
+  }
+
+  /** Takes a prepared statement whose analysis was made anew under a newer catalog. */
+  renew(name: string, value: Prepared): void {
+    if (this.#prepared.has(name)) this.#prepared.set(name, value);
+  }
+
+  /** Named statements whose analysis was made under another catalog or search_path. */
+  stale(catalog: number): [string, Prepared][] {
+    return [...this.#prepared].filter(
+      ([name, value]) => name !== '' && (value.catalog !== catalog || value.path !== this.pathGeneration),
+    );
+  }
+
+  get full(): boolean {
+    return this.#prepared.size + this.#portals.size + this.#cursors.size > MAX_NAMES;
+  }
+
+  /** The server acknowledged the step that these changes belong to. */
+  settle(changes: readonly Change[]): void {
+    if (changes.length === 0) return;
+    this.drop(changes);
+    for (const change of changes) this.#apply(change);
+  }
+
+  /** The step failed or was skipped. */
+  drop(changes: readonly Change[]): void {
+    if (changes.length === 0) return;
+    this.#pending = this.#pending.filter((entry) => !changes.includes(entry.change));
+  }
+
+  #apply(change: Change): void {
+    switch (change.kind) {
+      case 'prepared':
+        if (change.value === null) this.#prepared.delete(change.name);
+        else this.#prepared.set(change.name, change.value);
+        return;
+      case 'portal':
+        if (change.value === null) {
+          this.#portals.delete(change.name);
+          this.#cursors.delete(change.name);
+        } else {
+          this.#portals.set(change.name, change.value);
+          if (change.name !== '') this.#cursors.set(change.name, [change.value.prepared.analyses[0]?.outputs ?? null]);
+        }
+        return;
+      case 'cursor': {
+        // A transaction that ends may bring an older cursor of this name back into view: every meaning counts.
+        const known = this.#cursors.get(change.name);
+        this.#cursors.set(change.name, known === undefined || !this.inTransaction ? [change.outputs] : [...known, change.outputs]);
+        return;
+      }
+      case 'cursor-gone':
+        if (change.name === null) this.#cursors.clear();
+        else this.#cursors.delete(change.name);
+        return;
+      case 'all-prepared-gone':
+        this.#prepared.clear();
+        return;
+      case 'path': {
+        this.pathGeneration++;
+        const paths = change.path === 'default' ? this.#startPath : change.path === 'unknown' ? [] : change.path;
+        if (paths === null) this.#paths = null;
+        else if (change.path === 'unknown') this.#paths = [...(this.#paths ?? []), paths];
+        // A rollback restores the path of before, so inside a transaction the older ones stay possible.
+        else this.#paths = this.inTransaction ? [...(this.#paths ?? [['$default']]), paths] : [paths];
+        return;
+      }
+      case 'notify':
+        if (this.#payloads.size >= MAX_PAYLOADS) this.#payloads.clear();
+        this.#payloads.add(change.payload);
+        return;
+      case 'discard':
+        this.pathGeneration++;
+        this.#prepared.clear();
+        this.#portals.clear();
+        this.#cursors.clear();
+        this.#paths = null;
+        return;
+      case 'catalog':
+        this.dirty = true;
+    }
+  }
+
+  /** Whether the client itself wrote this payload out in a NOTIFY. */
+  sent(payload: string): boolean {
+    if (this.#payloads.has(payload)) return true;
+    return this.#pending.some(({ change }) => change.kind === 'notify' && change.payload === payload);
+  }
+
+  /** What names mean to a statement that is analysed now. */
+  names(catalog: Catalog): Names {
+    const start = this.#startPath ?? catalog.searchPath;
+    let paths = (this.#paths ?? [start]).map((path) => (path[0] === '$default' ? start : path));
+    if (paths.some((path) => path.length === 0)) paths = [[...catalog.schemas]];
+    const own = this.#pending.filter((entry) => entry.segment === this.segment);
+    const prepared = new Map<string, readonly Analysis[]>();
+    for (const [name, value] of this.#prepared) if (name !== '') prepared.set(name, value.analyses);
+    const cursors = new Map<string, readonly (readonly Origin[] | null)[]>(this.#cursors);
+    for (const { change } of own) {
+      if (change.kind === 'prepared' && change.value !== null) prepared.set(change.name, change.value.analyses);
+      else if (change.kind === 'prepared') prepared.delete(change.name);
+      else if (change.kind === 'cursor') cursors.set(change.name, [...(cursors.get(change.name) ?? []), change.outputs]);
+      else if (change.kind === 'portal' && change.value !== null && change.name !== '')
+        cursors.set(change.name, [change.value.prepared.analyses[0]?.outputs ?? null]);
+      else if (change.kind === 'path' && change.path !== 'default' && change.path !== 'unknown') paths = [change.path];
+      else if (change.kind === 'path') paths = [...paths, change.path === 'default' ? start : [...catalog.schemas]];
+    }
+    return { catalog, paths, prepared, cursors };
+  }
+
+  /** Whether names() is the same as for a fresh session: the common case, which callers cache. */
+  get plain(): boolean {
+    return this.#pending.length === 0 && this.#paths === null && this.#startPath === null && this.#cursors.size === 0 && this.#named === 0;
+  }
+
+  get #named(): number {
+    return this.#prepared.size - (this.#prepared.has('') ? 1 : 0);
+  }
+
+  /** ReadyForQuery came: cursors without hold are gone with their transaction, but which ones hold is not kept: all stay. */
+  ready(status: number): void {
+    this.inTransaction = status !== 0x49;
+    if (!this.inTransaction) this.#portals.clear();
+  }
+}

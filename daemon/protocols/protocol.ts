@@ -1,0 +1,166 @@
+/**
+ * What every protocol folder offers. A codec is pure: bytes in, units out, no socket, clock, log or policy inside. The
+ * flow drives it: it takes the next unit of the client's side, has it classified and decided, and hands it back either
+ * to forward or to refuse. Results pass through the codec on their way back, masked as the plan says.
+ */
+import type { Credential, Resource } from '../core/resource.ts';
+import type { ErrorCode } from '../core/errors.ts';
+import type { Obligations } from '../core/mask.ts';
+import type { Operation } from '../core/operation.ts';
+import type { Flow } from '../core/principal.ts';
+
+/** Why an act does not pass, in words for the agent. The codec makes the protocol's native error of it. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly detail?: string;
+  readonly hint?: string;
+  /** Byte offset into the act's text where the fault lies, from 1, as the parser counted it. */
+  readonly position?: number;
+}
+
+/** What masking makes of an act under the obligations that hold. Opaque to the flow but for these fields. */
+export interface Plan {
+  readonly refuse?: Refusal;
+  /** Names of the masks that touch the result, for audit. */
+  readonly masks: readonly string[];
+}
+
+/** An act made out: what it does, and how it is masked. */
+export interface Classified {
+  /** One per statement of a batch, in order; empty for an empty batch. */
+  readonly operations: readonly Operation[];
+  /** Same plan for the same obligations object. */
+  protect(obligations: Obligations): Plan;
+}
+
+/** A step of the client's that must be decided before its bytes go on. */
+export interface Act {
+  /** What it still needs: a decision; a hold when a person has to approve; a record, because now it happens. */
+  readonly decide: boolean;
+  readonly hold: boolean;
+  readonly record: boolean;
+  /** Where an earlier step of the same operation was decided already (Execute after Bind). */
+  verdict?: Verdict;
+}
+
+/** What was decided on an act; kept with prepared things so that a later step need not ask again. */
+export interface Verdict {
+  readonly classified: Classified;
+  readonly plan: Plan;
+  readonly policy: string;
+  /** Per operation, parallel to classified.operations: rule and reason, for the events. */
+  readonly decisions: readonly import('../core/decision.ts').Decision[];
+  /** Ids of approvals used, per operation. */
+  readonly approvals?: readonly (string | undefined)[];
+}
+
+export type Unit =
+  /** Goes upstream unchanged; nothing in it can do anything by itself. */
+  | { readonly kind: 'pass'; readonly bytes: Buffer }
+  | { readonly kind: 'act'; readonly act: Act }
+  /** The codec refuses by itself (too large, not text): to be recorded, then refused. */
+  | { readonly kind: 'bad'; readonly act: Act; readonly refusal: Refusal }
+  /** The client ends the conversation; bytes, if any, tell the upstream. */
+  | { readonly kind: 'end'; readonly bytes: Buffer };
+
+/** How one operation ended. */
+export interface Ended {
+  /** The numbers given to forward(). */
+  readonly op: number;
+  readonly rows: number;
+  readonly bytes: number;
+  /** Native error code when it failed. */
+  readonly error?: string;
+}
+
+export interface Codec {
+  /** Bytes of the client. Throws SluiceError PROTOCOL_VIOLATION, after which the flow ends. */
+  client(chunk: Buffer): void;
+  /**
+   * The next unit of the client's side, or null: more bytes are needed, or, when `blocked` is true, the upstream has to
+   * answer first.
+   */
+  next(): Unit | null;
+  readonly blocked: boolean;
+  /** True while a message of the client's is begun and not ended. */
+  readonly partial: boolean;
+  /** Made out now, or when the promise settles. Rejects with SluiceError: refused with that. */
+  classify(act: Act): Classified | Promise<Classified>;
+  /** Bytes for the upstream. `ops`: numbers of the recorded operations, in the order of classified.operations. */
+  forward(act: Act, verdict: Verdict, ops: readonly number[]): Buffer;
+  /** Bytes for the upstream that make it fail as the act would have; its error is exchanged on the way back. */
+  refuse(act: Act, refusal: Refusal): Buffer;
+  /** Bytes of the upstream; what may be released to the client comes out through `out`. Throws UPSTREAM_VIOLATION. */
+  upstream(chunk: Buffer, out: Outlet): void;
+  /** Whether a message may be put in between towards the client now. */
+  readonly atBoundary: boolean;
+  /** A native notice that the client shows to people, e.g. that the act is held. */
+  notice(text: string, detail: string): Buffer;
+  /** A native error that ends the flow. */
+  fatal(refusal: Refusal): Buffer;
+}
+
+export interface Outlet {
+  toClient(bytes: Buffer): void;
+  toUpstream(bytes: Buffer): void;
+  ended(end: Ended): void;
+}
+
+/** A byte stream that the greeting reads and writes; sockets stay with the flow. */
+export interface Channel {
+  /** At least one byte, or null at the end. Rejects with PROTOCOL_TIMEOUT past the deadline of the greeting. */
+  read(): Promise<Buffer | null>;
+  /** Puts bytes back to be read again. */
+  unread(bytes: Buffer): void;
+  write(bytes: Buffer): void;
+  readonly encrypted: boolean;
+}
+
+/** What the flow lends to a greeting. */
+export interface Host {
+  readonly flow: Flow;
+  readonly resource: Resource;
+  readonly client: Channel;
+  readonly obligations: Obligations;
+  readonly readsOnly: boolean;
+  /** Turns the client's channel into TLS, with a leaf of the host's CA. `alpn`: protocol name to offer. */
+  startTls(alpn?: string): Promise<void>;
+  /** Connects to the resource. May be called again for side requests; a stream that is not returned in Opened must be ended. */
+  connect(): Promise<Upstream>;
+  credential(): Promise<Credential | null>;
+  /** Whether this is the token of the flow's own session. Constant time. */
+  tokenIs(text: string): boolean;
+  /** The token itself, for challenge-response logins. */
+  readonly token: string | null;
+}
+
+export interface Upstream extends Channel {
+  /** Verified as the resource's `tls` says; resolves with the server's certificate in DER. Rejects with UPSTREAM_TLS. */
+  startTls(alpn?: string): Promise<Buffer>;
+  end(): void;
+}
+
+export interface Opened {
+  readonly codec: Codec;
+  readonly upstream: Upstream;
+  /** Bytes for the client that end the greeting. */
+  readonly welcome: Buffer;
+  readonly account: string;
+  readonly database?: string;
+  /** Aborts whatever the client asked to cancel; called for a hold too. */
+  onCancel(abort: () => void): void;
+  close(): void;
+}
+
+export interface Protocol {
+  readonly name: string;
+  readonly can: { readonly refuse: boolean; readonly hold: boolean; readonly mask: boolean };
+  readonly speaksFirst: 'client' | 'server';
+  /** From the first bytes of the side that speaks first, at most 4 KiB of them. */
+  recognise(first: Buffer): 'yes' | 'no' | 'more';
+  /** Carries both logins out. Null: the connection was a side request that is done with. Rejects with SluiceError. */
+  greet(host: Host): Promise<Opened | null>;
+  /** A native error for a connection that is refused before or during the greeting. */
+  farewell(refusal: Refusal): Buffer;
+}
