@@ -1,0 +1,183 @@
+/**
+ * The canonical bytes of an event: one JSON object in UTF-8, its keys in the order of FIELDS, no white space, `prev` last.
+ * These bytes are hashed, stored and sent; nothing is ever encoded a second time, so verifying is hashing what is stored.
+ *
+ *   {"schema":1,"seq":17,"time":1795342800000,"type":"operation",…,"prev":"<64 hex>"}
+ *
+ * JSON.stringify writes lone surrogates as \uD8xx escapes, so every JavaScript string comes back as it went in.
+ */
+import { hash } from 'node:crypto';
+import { SluiceError } from '../core/errors.ts';
+import { EVENT_SCHEMA, type Event, type EventInput } from '../core/event.ts';
+
+/** `prev` of the first event. */
+export const GENESIS = '0'.repeat(64);
+
+/** Bounds, so that one event is under EVENT_BYTES whatever a client sends. Texts in UTF-8 bytes, lists in elements. */
+export const TEXT_BYTES = 65_536;
+export const STRING_BYTES = 4_096;
+export const LIST_ITEMS = 256;
+export const ACCESS_JSON = 65_536;
+/** Largest canonical form: TEXT_BYTES of control characters become six times as long, and lists come on top. */
+export const EVENT_BYTES = 1_048_576;
+
+type Kind = 'string' | 'text' | 'number' | 'strings' | 'accesses';
+
+const FIELDS: readonly (readonly [keyof EventInput, Kind, string])[] = (
+  [
+    ['type', 'string'],
+    ['session', 'string'],
+    ['subject', 'string'],
+    ['groups', 'strings'],
+    ['flow', 'string'],
+    ['pid', 'number'],
+    ['uid', 'number'],
+    ['exe', 'string'],
+    ['cgroup', 'string'],
+    ['address', 'string'],
+    ['port', 'number'],
+    ['protocol', 'string'],
+    ['resource', 'string'],
+    ['account', 'string'],
+    ['database', 'string'],
+    ['op', 'number'],
+    ['verb', 'string'],
+    ['text', 'text'],
+    ['textBytes', 'number'],
+    ['fingerprint', 'string'],
+    ['accesses', 'accesses'],
+    ['decision', 'string'],
+    ['observed', 'string'],
+    ['rule', 'string'],
+    ['reason', 'string'],
+    ['policy', 'string'],
+    ['approval', 'string'],
+    ['reviewer', 'string'],
+    ['masks', 'strings'],
+    ['error', 'string'],
+    ['message', 'string'],
+    ['rows', 'number'],
+    ['bytesIn', 'number'],
+    ['bytesOut', 'number'],
+    ['micros', 'number'],
+  ] as [keyof EventInput, Kind][]
+).map(([name, kind]) => [name, kind, `,"${name}":`] as const);
+
+/** Names of all fields that an event can have, in canonical order. */
+export const FIELD_NAMES: readonly string[] = [
+  'schema',
+  'seq',
+  'time',
+  ...FIELDS.map(([name]) => name),
+  'cut',
+  'prev',
+  'hash',
+];
+
+/**
+ * Canonical JSON of one event. Values over their bound are shortened and their field named in `cut`; numbers that JSON
+ * can't carry are left out and named there too.
+ */
+export function encode(input: EventInput, seq: number, time: number, prev: string): string {
+  let json = `{"schema":${EVENT_SCHEMA},"seq":${seq},"time":${time}`;
+  let cut: string[] | null = null;
+  let textBytes: number | undefined = input.textBytes;
+  for (const [name, kind, label] of FIELDS) {
+    const value = name === 'textBytes' ? textBytes : input[name];
+    if (value === undefined || value === null) continue;
+    let kept: string | null;
+    let whole = true;
+    switch (kind) {
+      case 'number':
+        kept = Number.isFinite(value) ? String(Math.round(value as number)) : null;
+        whole = kept !== null;
+        break;
+      case 'string':
+      case 'text': {
+        const bound = kind === 'text' ? TEXT_BYTES : STRING_BYTES;
+        const text = String(value);
+        // A UTF-16 unit is at most three bytes of UTF-8, so most texts need no counting.
+        const short = text.length * 3 <= bound || Buffer.byteLength(text) <= bound ? text : shorten(text, bound);
+        whole = short === text;
+        if (kind === 'text' && !whole) textBytes ??= Buffer.byteLength(text);
+        kept = JSON.stringify(short);
+        break;
+      }
+      case 'strings': {
+        const list = value as readonly string[];
+        const short = list.slice(0, LIST_ITEMS).map((item) => shorten(String(item), STRING_BYTES >> 3));
+        whole = short.length === list.length && short.every((item, i) => item === list[i]);
+        kept = JSON.stringify(short);
+        break;
+      }
+      case 'accesses':
+        kept = JSON.stringify(value);
+        if (kept.length > ACCESS_JSON) {
+          whole = false;
+          kept = JSON.stringify(fewer(value as readonly unknown[]));
+        }
+        break;
+    }
+    if (!whole) (cut ??= []).push(name);
+    if (kept !== null) json += label + kept;
+  }
+  if (cut !== null) json += `,"cut":${JSON.stringify(cut)}`;
+  return `${json},"prev":"${prev}"}`;
+}
+
+/** Cut to at most `bytes` of UTF-8, never within a character. */
+function shorten(text: string, bytes: number): string {
+  if (text.length * 3 <= bytes) return text;
+  const raw = Buffer.from(text);
+  if (raw.length <= bytes) return text;
+  let end = bytes;
+  while (end > 0 && (raw[end]! & 0xc0) === 0x80) end--;
+  return raw.toString('utf8', 0, end);
+}
+
+/** As many leading accesses as fit into ACCESS_JSON. */
+function fewer(accesses: readonly unknown[]): unknown[] {
+  const kept: unknown[] = [];
+  let size = 2;
+  for (const access of accesses) {
+    size += JSON.stringify(access).length + 1;
+    if (size > ACCESS_JSON) break;
+    kept.push(access);
+  }
+  return kept;
+}
+
+/** SHA-256 of canonical bytes, lower-case hex. */
+export function digest(canonical: string | Uint8Array): string {
+  return hash('sha256', canonical, 'hex');
+}
+
+/**
+ * The event that canonical bytes stand for, its hash computed from them.
+ * @throws SluiceError AUDIT_BROKEN when the bytes are no event.
+ */
+export function decode(bytes: Uint8Array): Event {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
+  } catch (cause) {
+    throw new SluiceError('AUDIT_BROKEN', 'a stored event is not readable', { cause });
+  }
+  if (typeof parsed !== 'object' || parsed === null || typeof (parsed as Event).seq !== 'number') {
+    throw new SluiceError('AUDIT_BROKEN', 'a stored record is not an event');
+  }
+  return Object.assign(parsed, { hash: digest(bytes) }) as Event;
+}
+
+const TAIL = '"prev":"'.length + 64 + '"}'.length;
+const LEAD = '{"schema":1,"seq":'.length;
+
+/** `seq` and `prev` read from canonical bytes without parsing them; null when they don't have the canonical shape. */
+export function links(bytes: Uint8Array): { seq: number; prev: string } | null {
+  if (bytes.length < LEAD + TAIL) return null;
+  const raw = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const lead = /^\{"schema":\d+,"seq":(\d{1,16}),"/.exec(raw.toString('latin1', 0, LEAD + 24));
+  const tail = /^"prev":"([0-9a-f]{64})"\}$/.exec(raw.toString('latin1', raw.length - TAIL));
+  if (lead === null || tail === null) return null;
+  return { seq: Number(lead[1]), prev: tail[1]! };
+}
