@@ -14,6 +14,7 @@ export const ERRORS = {
   APPROVAL_UNKNOWN: { what: 'there is no such approval', todo: 'see sluice approvals list' },
   APPROVAL_FORBIDDEN: { what: 'this person may not decide this approval', todo: 'ask a member of the groups named' },
   APPROVAL_LIMIT: { what: 'too many operations wait for a decision', todo: 'decide or wait for those that wait' },
+  APPROVAL_DECIDED: { what: 'the approval has been decided already', todo: 'see sluice approvals show' },
   // masking
   MASK_UNTRACED: { what: 'a result may hold a protected value on a way that masking cannot follow', todo: 'write the statement so that protected columns are plain outputs' },
   MASK_CONDITION: { what: 'a protected column is used in a condition', todo: 'leave the column out of conditions' },
@@ -50,6 +51,7 @@ export const ERRORS = {
   KERNEL_UNSUPPORTED: { what: 'this kernel or host lacks what enforcement needs', todo: 'see the hook named' },
   CONFIG_INVALID: { what: 'the configuration of the daemon is not valid', todo: 'correct the setting named' },
   SESSION_UNKNOWN: { what: 'there is no such session', todo: 'see sluice sessions' },
+  STATE_FAILED: { what: 'the daemon could not keep its own state on disk', todo: 'make room and check the permissions of the path named' },
   INTERNAL: { what: 'sluice met a fault of its own and refused', todo: 'report it with the daemon log' },
 } as const;
 
