@@ -100,6 +100,11 @@ export interface Refused {
  */
 export type WaitResult = 'approved' | 'denied' | 'expired' | 'used' | 'timeout';
 
+/** `error` is made for the client. */
+export type Waited =
+  | { readonly granted: true; readonly result: 'approved' }
+  | { readonly granted: false; readonly result: Exclude<WaitResult, 'approved'>; readonly error: SluiceError };
+
 export interface Pending {
   readonly kind: 'pending';
   readonly id: string;
@@ -111,9 +116,7 @@ export interface Pending {
    * Waits for the decision, at most `ms`. Waiters are served in the order of their calls.
    * @throws SluiceError what consuming the approval can throw: the operation must then not proceed.
    */
-  wait(ms: number, signal?: AbortSignal): Promise<WaitResult>;
-  /** The error for the client after any result but `approved`. */
-  error(result: Exclude<WaitResult, 'approved'>): SluiceError;
+  wait(ms: number, signal?: AbortSignal): Promise<Waited>;
   readonly reviewers: readonly string[];
 }
 

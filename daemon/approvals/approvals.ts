@@ -271,8 +271,11 @@ export class Approvals {
       expiresAt: expiresAt ?? 0,
       created,
       reviewers: terms.reviewers,
-      wait: (ms, signal) => this.#wait(entry, ask, ms, signal),
-      error: (result) => waitError(entry.approval, result),
+      wait: async (ms, signal) => {
+        const result = await this.#wait(entry, ask, ms, signal);
+        if (result === 'approved') return { granted: true, result };
+        return { granted: false, result, error: waitError(entry.approval, result) };
+      },
     };
   }
 
