@@ -32,13 +32,15 @@ export function libraryPath(from: string = import.meta.dirname): string {
 
 /** @throws SluiceError CONFIG_INVALID when the library is missing or is none. */
 export function openScanLibrary(path: string = libraryPath()): ScanLibrary {
-  let library: koffi.LibraryHandle;
+  let library: ReturnType<typeof koffi.load>;
   try {
     library = koffi.load(path);
   } catch (cause) {
     throw new SluiceError('CONFIG_INVALID', `could not load ${path}`, { cause, hint: 'run make -C native' });
   }
-  const compile = library.func('void *sluice_scan_compile(const char **, const uint32_t *, const uint32_t *, uint32_t, int, void *, size_t)');
+  const compile = library.func(
+    'void *sluice_scan_compile(const char **, const uint32_t *, const uint32_t *, uint32_t, int, void *, size_t)',
+  );
   const scan = library.func('int sluice_scan(void *, const void *, size_t, void *, uint32_t)');
   const free = library.func('void sluice_scan_free(void *)');
   return {

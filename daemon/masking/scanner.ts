@@ -19,7 +19,8 @@ export class Scanner {
   readonly #handle: unknown;
   readonly #rules: readonly Rule[];
   #matches = new Uint32Array(FIRST_ROOM * MATCH_WORDS);
-  #count = 0;
+  /** Of `test`. */
+  #apart = new Uint32Array(64 * MATCH_WORDS);
   readonly #span: Span = { from: 0, to: 0 };
 
   /**
@@ -29,7 +30,9 @@ export class Scanner {
   constructor(names: readonly string[], library: ScanLibrary = openScanLibrary()) {
     for (const name of names)
       if (!DETECTOR_NAMES.includes(name))
-        throw new SluiceError('POLICY_INVALID', `there is no detector ${name}`, { hint: `use ${DETECTOR_NAMES.join(', ')}` });
+        throw new SluiceError('POLICY_INVALID', `there is no detector ${name}`, {
+          hint: `use ${DETECTOR_NAMES.join(', ')}`,
+        });
     this.names = names;
     this.#library = library;
     this.#rules = DETECTORS.filter((detector) => names.includes(detector.name)).flatMap((detector) => detector.rules);
@@ -55,7 +58,6 @@ export class Scanner {
       const count = this.#library.scan(this.#handle, part, to - from, this.#matches, room);
       if (count >= 0) {
         if (from !== 0) for (let i = 0; i < count; i++) this.#matches[i * MATCH_WORDS + 2]! += from;
-        this.#count = count;
         return count;
       }
       if (count !== TOO_MANY) throw new SluiceError('INTERNAL', `content scan failed with ${count}`);
@@ -85,11 +87,15 @@ export class Scanner {
   spansOf(data: Uint8Array, first: number, last: number, low: number, high: number): Span[] {
     const found: Span[] = [];
     const span = this.#span;
+    let rule = -1;
     for (let i = first; i < last; i++) {
-      // Within what is found already (anchors repeat along one value).
+      // Anchors of one rule repeat along one value.
       const previous = found[found.length - 1];
-      if (previous !== undefined && this.end(i) <= previous.to && found.length === 1) continue;
-      if (this.verify(i, data, low, high, span)) found.push({ from: span.from, to: span.to });
+      const id = this.#matches[i * MATCH_WORDS]!;
+      if (previous !== undefined && id === rule && this.end(i) <= previous.to) continue;
+      if (!this.verify(i, data, low, high, span)) continue;
+      found.push({ from: span.from, to: span.to });
+      rule = id;
     }
     if (found.length < 2) return found;
     found.sort((a, b) => a.from - b.from);
@@ -102,8 +108,15 @@ export class Scanner {
     return merged;
   }
 
-  /** Candidates of the last scan. */
-  get count(): number {
-    return this.#count;
+  /** Is there any value in the text? Leaves the candidates of the last scan alone. */
+  test(text: Uint8Array): boolean {
+    const matches = this.#matches;
+    this.#matches = this.#apart;
+    try {
+      return this.spans(text, 0, text.length).length > 0;
+    } finally {
+      this.#apart = this.#matches;
+      this.#matches = matches;
+    }
   }
 }

@@ -10,7 +10,8 @@ const PAD = 0x3d;
  */
 export const CLOUD_KEYS: Detector = {
   name: 'cloud-keys',
-  finds: 'AWS access key ids and secret keys, Google API keys and client secrets, Azure storage keys, SAS signatures and client secrets, Alibaba and DigitalOcean keys',
+  finds:
+    'AWS access key ids and secret keys, Google API keys and client secrets, Azure storage keys, SAS signatures and client secrets, Alibaba and DigitalOcean keys',
   rules: [
     ...['AKIA', 'ASIA', 'ABIA', 'ACCA'].map((prefix) => prefixed(prefix, 'A-Z0-9', 16)),
     // One end of the run has to show, or every byte of a long base64 text would be a candidate. Beside a field stand bytes of

@@ -14,7 +14,8 @@ function ssn(data: Uint8Array, end: number, low: number, high: number, span: Spa
   const from = end - SSN_BYTES;
   if (from < low || end > high || data[from + 3] !== data[from + 6]) return false;
   if (from > low && (ALNUM[data[from - 1]!] === 1 || data[from - 1] === 0x2d)) return false;
-  if (end < high && (DIGITS[data[end]!] === 1 || (data[end] === 0x2d && DIGITS[data[end + 1] ?? 0] === 1))) return false;
+  if (end < high && (DIGITS[data[end]!] === 1 || (data[end] === 0x2d && DIGITS[data[end + 1] ?? 0] === 1)))
+    return false;
   const number = (at: number, length: number): number => {
     let value = 0;
     for (let i = at; i < at + length; i++) value = value * 10 + data[i]! - 0x30;

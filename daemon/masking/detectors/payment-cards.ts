@@ -12,7 +12,8 @@ const MOST = 19;
  */
 export const PAYMENT_CARDS: Detector = {
   name: 'payment-cards',
-  finds: 'card numbers of 13 to 19 digits with a known issuer range and a right Luhn digit, also grouped by spaces or dashes',
+  finds:
+    'card numbers of 13 to 19 digits with a known issuer range and a right Luhn digit, also grouped by spaces or dashes',
   rules: [{ anchor: '[2-6](?:[ -]?[0-9]){12}', verify: card }],
 };
 

@@ -10,14 +10,17 @@ const BEARER_LEAST = 16;
 /** Access tokens by their prefixes. Checksums that some carry (GitHub's) are not needed: the prefix is telling. */
 export const TOKENS: Detector = {
   name: 'tokens',
-  finds: 'JWTs, bearer tokens, and tokens of GitHub, GitLab, Slack, npm, PyPI, Stripe, OpenAI, Anthropic, SendGrid, Hugging Face, Shopify, HashiCorp Vault and sluice',
+  finds:
+    'JWTs, bearer tokens, and tokens of GitHub, GitLab, Slack, npm, PyPI, Stripe, OpenAI, Anthropic, SendGrid, Hugging Face, Shopify, HashiCorp Vault and sluice',
   rules: [
     { anchor: 'eyJ[A-Za-z0-9_-]{8}', verify: jwt },
     { anchor: 'bearer [A-Za-z0-9._~+/-]{6}', caseless: true, verify: bearer },
     ...['ghp_', 'gho_', 'ghu_', 'ghs_', 'ghr_'].map((prefix) => prefixed(prefix, 'A-Za-z0-9', 30)),
     prefixed('github_pat_', 'A-Za-z0-9_', 22),
     ...['glpat-', 'gldt-', 'glrt-', 'glcbt-', 'glptt-'].map((prefix) => prefixed(prefix, 'A-Za-z0-9_.-', 20)),
-    ...['xoxa-', 'xoxb-', 'xoxe-', 'xoxp-', 'xoxr-', 'xoxs-', 'xapp-'].map((prefix) => prefixed(prefix, 'A-Za-z0-9-', 10)),
+    ...['xoxa-', 'xoxb-', 'xoxe-', 'xoxp-', 'xoxr-', 'xoxs-', 'xapp-'].map((prefix) =>
+      prefixed(prefix, 'A-Za-z0-9-', 10),
+    ),
     prefixed('npm_', 'A-Za-z0-9', 36),
     prefixed('pypi-', 'A-Za-z0-9_-', 50),
     ...['sk', 'rk', 'pk'].flatMap((kind) => [
@@ -43,7 +46,10 @@ function jwt(data: Uint8Array, end: number, low: number, high: number, span: Spa
   if (from < low || end > high) return false;
   const dot = runEnd(data, end, high, BASE64URL);
   if (dot >= high || data[dot] !== DOT) return false;
-  const header = Buffer.from(Buffer.from(data.buffer, data.byteOffset + from, dot - from).toString('latin1'), 'base64url');
+  const header = Buffer.from(
+    Buffer.from(data.buffer, data.byteOffset + from, dot - from).toString('latin1'),
+    'base64url',
+  );
   if (!/^\{.*"(?:alg|typ|kid|enc)"\s*:/s.test(header.toString('latin1', 0, 4096))) return false;
   let to = runEnd(data, dot + 1, high, BASE64URL);
   if (to - dot < 5) return false;
