@@ -3,6 +3,7 @@
  * flow drives it: it takes the next unit of the client's side, has it classified and decided, and hands it back either
  * to forward or to refuse. Results pass through the codec on their way back, masked as the plan says.
  */
+import type { Decision } from '../core/decision.ts';
 import type { Credential, Resource } from '../core/resource.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { Obligations } from '../core/mask.ts';
@@ -42,6 +43,10 @@ export interface Act {
   readonly record: boolean;
   /** Where an earlier step of the same operation was decided already (Execute after Bind). */
   verdict?: Verdict;
+  /** The act as text, for the record of one that could not be made out. */
+  readonly text: string;
+  /** Values bound to placeholders of the text; null when they are too large to be shown. Absent: it has none. */
+  parameters?(): readonly (string | null)[] | null;
 }
 
 /** What was decided on an act; kept with prepared things so that a later step need not ask again. */
@@ -50,7 +55,7 @@ export interface Verdict {
   readonly plan: Plan;
   readonly policy: string;
   /** Per operation, parallel to classified.operations: rule and reason, for the events. */
-  readonly decisions: readonly import('../core/decision.ts').Decision[];
+  readonly decisions: readonly Decision[];
   /** Ids of approvals used, per operation. */
   readonly approvals?: readonly (string | undefined)[];
 }
@@ -122,7 +127,8 @@ export interface Host {
   readonly flow: Flow;
   readonly resource: Resource;
   readonly client: Channel;
-  readonly obligations: Obligations;
+  /** What holds for this principal now; the same object while nothing changes. */
+  obligations(): Obligations;
   readonly readsOnly: boolean;
   /** Turns the client's channel into TLS, with a leaf of the host's CA. `alpn`: protocol name to offer. */
   startTls(alpn?: string): Promise<void>;
@@ -131,13 +137,11 @@ export interface Host {
   credential(): Promise<Credential | null>;
   /** Whether this is the token of the flow's own session. Constant time. */
   tokenIs(text: string): boolean;
-  /** The token itself, for challenge-response logins. */
-  readonly token: string | null;
 }
 
 export interface Upstream extends Channel {
   /** Verified as the resource's `tls` says; resolves with the server's certificate in DER. Rejects with UPSTREAM_TLS. */
-  startTls(alpn?: string): Promise<Buffer>;
+  startTls(options: { readonly alpn?: string; readonly clientCertificate?: { readonly cert: string; readonly key: string } }): Promise<Buffer>;
   end(): void;
 }
 

@@ -268,6 +268,8 @@ export class PostgresCodec implements Codec {
     if (prepared === 'wait') return 'wait';
     const act = this.#make('bind', frame, { decide: true, hold: true, record: false }, { statement: statement.text, portal: portal.text });
     act.prepared = prepared;
+    const from = statement.next;
+    act.parameters = () => (frame.rest > 0 ? null : bindParameters(frame.bytes, from));
     act.text = prepared?.text ?? '';
     return { kind: 'act', act };
   }
@@ -277,7 +279,7 @@ export class PostgresCodec implements Codec {
     const name = this.#name(frame, 5);
     const portal = this.#session.portal(name);
     if (portal === 'wait') return 'wait';
-    const act = this.#make('execute', frame, { decide: portal === null, hold: false, record: true }, { portal: name });
+    const act = this.#make('execute', frame, { decide: portal === null, hold: portal === null, record: true }, { portal: name });
     act.portal = portal;
     if (portal !== null) act.verdict = portal.verdict;
     // A cursor of DECLARE is a portal as well; one that nobody declared here may read anything.
@@ -456,6 +458,35 @@ function callText(bytes: Buffer, catalog: Catalog): string {
   if (func === undefined) throw new SluiceError('STATEMENT_UNPARSABLE', 'a FunctionCall names a function that the catalog does not have');
   const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
   return `SELECT ${quoted(func.schema)}.${quoted(func.name)}(${func.argTypes.map((_, i) => `$${i + 1}`).join(', ')})`;
+}
+
+/**
+ * Bind after its names: formats(int16 count, int16 each) parameters(int16 count, each int32 length (-1: NULL) and bytes)
+ * Binary values are shown in hex. Null when the lengths lie; the server will refuse that.
+ */
+export function bindParameters(bytes: Buffer, from: number): (string | null)[] | null {
+  if (from + 2 > bytes.length) return null;
+  const formats = bytes.readUInt16BE(from);
+  let at = from + 2 + 2 * formats;
+  if (at + 2 > bytes.length) return null;
+  const count = bytes.readUInt16BE(at);
+  at += 2;
+  const values: (string | null)[] = [];
+  for (let i = 0; i < count; i++) {
+    if (at + 4 > bytes.length) return null;
+    const length = bytes.readInt32BE(at);
+    at += 4;
+    if (length < 0) {
+      values.push(null);
+      continue;
+    }
+    if (at + length > bytes.length) return null;
+    const binary = formats === 0 ? 0 : bytes.readUInt16BE(from + 2 + 2 * (formats === 1 ? 0 : Math.min(i, formats - 1)));
+    const value = bytes.subarray(at, at + length);
+    values.push(binary === 0 ? value.toString('utf8') : `\\x${value.toString('hex')}`);
+    at += length;
+  }
+  return values;
 }
 
 /** For the record of something that is not text. */

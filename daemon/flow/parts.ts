@@ -1,0 +1,64 @@
+/** What a flow is given to work with. The entry of the daemon puts the stages in; a flow knows none of them by name. */
+import type { SecureContext } from 'node:tls';
+import type { ApprovalTerms } from '../core/decision.ts';
+import type { SluiceError } from '../core/errors.ts';
+import type { Recorder } from '../core/event.ts';
+import type { Operation } from '../core/operation.ts';
+import type { Policy } from '../core/policy.ts';
+import type { Session } from '../core/principal.ts';
+import type { Credential, Resource } from '../core/resource.ts';
+
+export interface Ask {
+  readonly session: Session;
+  readonly resource: string;
+  readonly operation: Operation;
+  readonly approval: ApprovalTerms;
+  readonly rule: string | null;
+  readonly reason: string;
+  readonly flowId: string;
+  readonly account?: string;
+  readonly database?: string;
+  readonly parameters?: readonly (string | null)[];
+}
+
+export type Answered =
+  | { readonly kind: 'granted'; readonly id: string }
+  | { readonly kind: 'refused'; readonly id: string; readonly error: SluiceError }
+  | Waiting;
+
+export interface Waiting {
+  readonly kind: 'pending';
+  readonly id: string;
+  /** Waits at most `ms`. `approved`: this caller used the approval up; after anything else `error` says why not. */
+  wait(ms: number, signal?: AbortSignal): Promise<WaitResult>;
+  error(result: Exclude<WaitResult, 'approved'>): SluiceError;
+}
+
+export type WaitResult = 'approved' | 'denied' | 'expired' | 'used' | 'timeout';
+
+export interface FlowParts {
+  policy(): Policy;
+  readonly recorder: Recorder;
+  approve(ask: Ask): Promise<Answered>;
+  credential(resource: Resource): Promise<Credential | null>;
+  /** A server certificate for these names, from the host's CA. */
+  secureContext(names: readonly string[]): Promise<SecureContext>;
+  /** Whether this is the token of the session. */
+  tokenIs(session: Session, text: string): boolean;
+  /** A fault that no client is told of in full. */
+  onFault(error: unknown, flow: string): void;
+  readonly limits: FlowLimits;
+}
+
+export interface FlowLimits {
+  /** Milliseconds for both logins. */
+  readonly greeting: number;
+  /** Milliseconds that a message may stay incomplete. */
+  readonly stall: number;
+  /** Bytes of a client's that are kept while an act of it waits. */
+  readonly ahead: number;
+  /** Longest statement text kept in an event, bytes. */
+  readonly eventText: number;
+}
+
+export const LIMITS: FlowLimits = { greeting: 30_000, stall: 30_000, ahead: 1024 * 1024, eventText: 64 * 1024 };

@@ -1,0 +1,533 @@
+/**
+ * One flow after its greeting, drawn once:
+ *
+ *   client bytes → codec.next() → classify → decide → hold → record → codec.forward() → upstream
+ *                                    │          │       │       │
+ *                                    └──────────┴───────┴───────┴──→ codec.refuse(): a native error
+ *   upstream bytes → wait for the record → codec.upstream(): masked → client
+ *
+ * What changes something goes upstream only after its record is on disk. Of a pure read the request goes at once, and no
+ * byte of its result is released before the record is committed. A fault anywhere ends the flow; nothing passes then.
+ */
+import type net from 'node:net';
+import { SluiceError } from '../core/errors.ts';
+import type { EventInput, Receipt } from '../core/event.ts';
+import type { Operation } from '../core/operation.ts';
+import type { Flow } from '../core/principal.ts';
+import type { Resource } from '../core/resource.ts';
+import type { Act, Classified, Codec, Ended, Opened, Outlet, Refusal, Unit, Verdict } from '../protocols/protocol.ts';
+import type { FlowParts } from './parts.ts';
+import { refusalFrom, refusalOf, Verdicts } from './verdict.ts';
+
+/** What ended a flow, for its last event. */
+export interface RelayEnd {
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly operations: number;
+  readonly error?: SluiceError;
+}
+
+export interface RelayOptions {
+  readonly parts: FlowParts;
+  readonly flow: Flow;
+  readonly resource: Resource;
+  readonly opened: Opened;
+  readonly client: { socket: net.Socket; left: Buffer };
+  readonly upstream: { socket: net.Socket; left: Buffer };
+  readonly done: (end: RelayEnd) => void;
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+interface Running {
+  readonly op: number;
+  readonly since: number;
+}
+
+export class Relay implements Outlet {
+  readonly #parts: FlowParts;
+  readonly #flow: Flow;
+  readonly #resource: Resource;
+  readonly #opened: Opened;
+  readonly #codec: Codec;
+  readonly #client: net.Socket;
+  readonly #upstream: net.Socket;
+  readonly #done: (end: RelayEnd) => void;
+  readonly #verdicts: Verdicts;
+  /** What every event of this flow says. */
+  readonly #base: Omit<EventInput, 'type'>;
+  readonly #ending = new AbortController();
+  #busy = false;
+  #ahead = 0;
+  #ops = 0;
+  #running: Running[] = [];
+  #receipt: Receipt | null = null;
+  /** Upstream chunks that wait for a record to be committed. */
+  #held: Buffer[] = [];
+  #bytesIn = 0;
+  #bytesOut = 0;
+  #ended = false;
+  #notice: Buffer | null = null;
+  #cancelHold: AbortController | null = null;
+  #corked = false;
+  /** When the last byte of an incomplete message came; 0: none is incomplete. */
+  partialSince = 0;
+
+  constructor(options: RelayOptions) {
+    this.#parts = options.parts;
+    this.#flow = options.flow;
+    this.#resource = options.resource;
+    this.#opened = options.opened;
+    this.#codec = options.opened.codec;
+    this.#client = options.client.socket;
+    this.#upstream = options.upstream.socket;
+    this.#done = options.done;
+    this.#verdicts = new Verdicts(options.flow.session, options.resource);
+    this.#base = flowFields(options.flow, options.resource, options.opened);
+    options.opened.onCancel(() => this.#cancelHold?.abort());
+    this.#listen();
+    this.#client.write(options.opened.welcome);
+    if (options.upstream.left.length > 0) this.#fromUpstream(options.upstream.left);
+    if (options.client.left.length > 0) this.#fromClient(options.client.left);
+    this.#client.resume();
+    this.#upstream.resume();
+  }
+
+  #listen(): void {
+    this.#client.on('data', (chunk: Buffer) => this.#fromClient(chunk));
+    this.#client.on('drain', () => this.#upstream.resume());
+    this.#client.on('end', () => this.#finish());
+    this.#client.on('close', () => this.#finish());
+    this.#client.on('error', () => this.#finish());
+    this.#upstream.on('data', (chunk: Buffer) => this.#fromUpstream(chunk));
+    this.#upstream.on('drain', () => this.#resumeClient());
+    this.#upstream.on('end', () => this.#lost());
+    this.#upstream.on('close', () => this.#lost());
+    this.#upstream.on('error', () => this.#lost());
+  }
+
+  // ---------------------------------------------------------------- from the client
+
+  #fromClient(chunk: Buffer): void {
+    if (this.#ended) return;
+    this.#bytesIn += chunk.length;
+    try {
+      this.#codec.client(chunk);
+      if (this.#busy || this.#codec.blocked) {
+        this.#ahead += chunk.length;
+        if (this.#ahead > this.#parts.limits.ahead) this.#client.pause();
+        if (this.#busy) return;
+      }
+      this.#pump();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #resumeClient(): void {
+    if (!this.#ended && this.#ahead <= this.#parts.limits.ahead) this.#client.resume();
+  }
+
+  /** Takes units until one has to wait or none is whole. */
+  #pump(): void {
+    this.#upstream.cork();
+    try {
+      while (!this.#ended) {
+        const unit = this.#codec.next();
+        if (unit === null) break;
+        const wait = this.#take(unit);
+        if (wait !== null) {
+          this.#busy = true;
+          wait.then(
+            () => {
+              this.#busy = false;
+              this.#ahead = 0;
+              this.#resumeClient();
+              if (!this.#ended) this.#pump();
+            },
+            (error) => this.#fail(error),
+          );
+          break;
+        }
+      }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#upstream.uncork();
+    }
+    this.partialSince = this.#codec.partial && !this.#busy ? Date.now() : 0;
+  }
+
+  /** Null when the unit is done with; a promise while it waits. */
+  #take(unit: Unit): Promise<void> | null {
+    switch (unit.kind) {
+      case 'pass':
+        this.#toUpstream(unit.bytes);
+        return null;
+      case 'end':
+        this.#toUpstream(unit.bytes);
+        this.#upstream.end();
+        return null;
+      case 'bad':
+        this.#refuse(unit.act, null, unit.refusal);
+        return null;
+      case 'act':
+        return this.#decide(unit.act);
+    }
+  }
+
+  #decide(act: Act): Promise<void> | null {
+    const policy = this.#parts.policy();
+    if (act.verdict !== undefined && act.verdict.policy === policy.version && !act.decide) return this.#go(act, act.verdict);
+    let classified: Classified | Promise<Classified>;
+    try {
+      classified = this.#codec.classify(act);
+    } catch (error) {
+      this.#refuse(act, null, refusalFrom(asSluice(error)));
+      return null;
+    }
+    if (classified instanceof Promise) {
+      return classified.then(
+        (made) => this.#decided(act, made) ?? undefined,
+        (error) => this.#refuse(act, null, refusalFrom(asSluice(error))),
+      );
+    }
+    return this.#decided(act, classified);
+  }
+
+  #decided(act: Act, classified: Classified): Promise<void> | null {
+    const verdict = this.#verdicts.of(classified, this.#parts.policy());
+    const refusal = refusalOf(verdict);
+    if (refusal !== null) {
+      this.#refuse(act, verdict, refusal);
+      return null;
+    }
+    if (verdict.decisions.some((decision) => decision.outcome === 'approve')) {
+      if (act.hold) return this.#hold(act, verdict);
+      if (act.record && act.verdict?.approvals === undefined) {
+        // The policy began to ask for approval after the step that could be held.
+        this.#refuse(act, verdict, { code: 'APPROVAL_PENDING', message: 'sluice: this now needs an approval; send it again from its start' });
+        return null;
+      }
+    }
+    return this.#go(act, verdict);
+  }
+
+  // ---------------------------------------------------------------- approvals
+
+  async #hold(act: Act, verdict: Verdict): Promise<void> {
+    const approvals: (string | undefined)[] = [];
+    const cancel = new AbortController();
+    this.#cancelHold = cancel;
+    const signal = AbortSignal.any([cancel.signal, this.#ending.signal]);
+    try {
+      for (const [i, operation] of verdict.classified.operations.entries()) {
+        const decision = verdict.decisions[i]!;
+        if (decision.outcome !== 'approve' || decision.approval === undefined) {
+          approvals.push(undefined);
+          continue;
+        }
+        approvals.push(await this.#approved(act, operation, verdict, i, signal));
+      }
+    } catch (error) {
+      if (this.#ended) return;
+      this.#refuse(act, verdict, refusalFrom(asSluice(error)));
+      return;
+    } finally {
+      this.#cancelHold = null;
+    }
+    if (this.#ended) return;
+    // Policy or catalog may have changed while people thought about it.
+    const now = this.#verdicts.of(verdict.classified, this.#parts.policy());
+    const refusal = refusalOf(now);
+    if (refusal !== null) this.#refuse(act, now, refusal);
+    else await this.#go(act, { ...now, approvals });
+  }
+
+  /** @throws SluiceError when it is not approved. */
+  async #approved(act: Act, operation: Operation, verdict: Verdict, i: number, signal: AbortSignal): Promise<string> {
+    const decision = verdict.decisions[i]!;
+    const terms = decision.approval!;
+    const parameters = act.parameters?.();
+    if (parameters === null)
+      throw new SluiceError('STATEMENT_TOO_LARGE', 'the parameters are larger than a reviewer is shown, so nobody can approve this');
+    const answered = await this.#parts.approve({
+      session: this.#flow.session,
+      resource: this.#resource.name,
+      operation,
+      approval: terms,
+      rule: decision.rule,
+      reason: decision.reason,
+      flowId: this.#flow.id,
+      account: this.#opened.account,
+      ...(this.#opened.database === undefined ? {} : { database: this.#opened.database }),
+      ...(parameters === undefined ? {} : { parameters }),
+    });
+    if (answered.kind === 'granted') return answered.id;
+    if (answered.kind === 'refused') throw answered.error;
+    this.#sendNotice(
+      `sluice: ${operation.verb} is held for approval ${answered.id}`,
+      `${decision.reason}. The connection waits up to ${Math.round(terms.hold / 1000)} s; decide with: sluice approvals show ${answered.id}`,
+    );
+    const result = await answered.wait(terms.hold, signal);
+    if (result === 'approved') return answered.id;
+    throw answered.error(result);
+  }
+
+  #sendNotice(text: string, detail: string): void {
+    this.#notice = this.#codec.notice(text, detail);
+    this.#flushNotice();
+  }
+
+  #flushNotice(): void {
+    if (this.#notice === null || !this.#codec.atBoundary || this.#held.length > 0) return;
+    this.#client.write(this.#notice);
+    this.#notice = null;
+  }
+
+  // ---------------------------------------------------------------- record and forward
+
+  #go(act: Act, verdict: Verdict): Promise<void> | null {
+    if (!act.record) {
+      this.#toUpstream(this.#codec.forward(act, verdict, []));
+      return null;
+    }
+    const { operations } = verdict.classified;
+    const ops: number[] = [];
+    let durable = false;
+    let receipt: Receipt | null = null;
+    try {
+      for (let i = 0; i < operations.length; i++) {
+        const operation = operations[i]!;
+        ops.push(++this.#ops);
+        receipt = this.#parts.recorder.record(this.#event(act, operation, verdict, i, this.#ops));
+        if (operation.accesses.some((access) => access.effect !== 'read')) durable = true;
+      }
+    } catch (error) {
+      this.#toUpstream(this.#codec.refuse(act, refusalFrom(asSluice(error))));
+      return null;
+    }
+    if (receipt !== null) this.#receipt = receipt;
+    if (durable && receipt !== null) {
+      return receipt.durable().then(
+        () => this.#forward(act, verdict, ops),
+        (error) => this.#toUpstream(this.#codec.refuse(act, refusalFrom(asSluice(error)))),
+      );
+    }
+    this.#forward(act, verdict, ops);
+    return null;
+  }
+
+  #forward(act: Act, verdict: Verdict, ops: readonly number[]): void {
+    if (this.#ended) return;
+    const since = performance.now();
+    for (const op of ops) this.#running.push({ op, since });
+    this.#toUpstream(this.#codec.forward(act, verdict, ops));
+  }
+
+  #refuse(act: Act, verdict: Verdict | null, refusal: Refusal): void {
+    if (this.#ended) return;
+    try {
+      this.#recordRefusal(act, verdict, refusal);
+      this.#toUpstream(this.#codec.refuse(act, refusal));
+    } catch (error) {
+      this.#toUpstream(this.#codec.refuse(act, refusalFrom(asSluice(error))));
+    }
+  }
+
+  #recordRefusal(act: Act, verdict: Verdict | null, refusal: Refusal): void {
+    const operations = verdict?.classified.operations ?? [];
+    const refused = { decision: 'deny', error: refusal.code, message: refusal.message } as const;
+    if (verdict === null || operations.length === 0) {
+      const text = this.#cut(act.text);
+      this.#receipt = this.#parts.recorder.record({ type: 'operation', ...this.#base, op: ++this.#ops, ...text, ...refused, reason: refusal.message });
+      return;
+    }
+    for (let i = 0; i < operations.length; i++) {
+      const event = this.#event(act, operations[i]!, verdict, i, ++this.#ops);
+      const reason = verdict.decisions[i]!.outcome === 'deny' ? verdict.decisions[i]!.reason : (refusal.detail ?? refusal.message);
+      this.#receipt = this.#parts.recorder.record({ ...event, ...refused, reason });
+    }
+  }
+
+  #event(_act: Act, operation: Operation, verdict: Verdict, i: number, op: number): EventInput {
+    const decision = verdict.decisions[i]!;
+    const event: Mutable<EventInput> = {
+      type: 'operation',
+      ...this.#base,
+      op,
+      verb: operation.verb,
+      ...this.#cut(operation.text),
+      fingerprint: operation.fingerprint,
+      accesses: operation.accesses,
+      decision: decision.outcome,
+      reason: decision.reason,
+      policy: verdict.policy,
+    };
+    if (decision.rule !== null) event.rule = decision.rule;
+    if (decision.observed !== undefined) event.observed = decision.observed;
+    if (verdict.plan.masks.length > 0) event.masks = verdict.plan.masks;
+    const approval = verdict.approvals?.[i];
+    if (approval !== undefined) event.approval = approval;
+    return event;
+  }
+
+  #cut(text: string): { text: string; textBytes?: number } {
+    const limit = this.#parts.limits.eventText;
+    if (text.length * 3 <= limit) return { text };
+    const bytes = Buffer.byteLength(text);
+    return bytes <= limit ? { text } : { text: text.slice(0, Math.floor(limit / 3)), textBytes: bytes };
+  }
+
+  #toUpstream(bytes: Buffer): void {
+    if (this.#ended || bytes.length === 0 || !this.#upstream.writable) return;
+    if (!this.#upstream.write(bytes) && this.#upstream.writableLength > this.#parts.limits.ahead) this.#client.pause();
+  }
+
+  // ---------------------------------------------------------------- from the upstream
+
+  #fromUpstream(chunk: Buffer): void {
+    if (this.#ended) return;
+    if (this.#held.length > 0) {
+      this.#held.push(chunk);
+      return;
+    }
+    const receipt = this.#receipt;
+    if (receipt !== null && !receipt.done) {
+      this.#held.push(chunk);
+      this.#upstream.pause();
+      receipt.committed().then(
+        () => this.#release(),
+        (error) => this.#fail(error),
+      );
+      return;
+    }
+    this.#relay(chunk);
+  }
+
+  #release(): void {
+    const held = this.#held;
+    this.#held = [];
+    for (const chunk of held) this.#relay(chunk);
+    this.#flushNotice();
+    if (!this.#ended && !this.#client.writableNeedDrain) this.#upstream.resume();
+  }
+
+  #relay(chunk: Buffer): void {
+    if (this.#ended) return;
+    try {
+      this.#codec.upstream(chunk, this);
+    } catch (error) {
+      this.#fail(error);
+      return;
+    } finally {
+      if (this.#corked) {
+        this.#corked = false;
+        this.#client.uncork();
+      }
+    }
+    if (this.#client.writableNeedDrain) this.#upstream.pause();
+    this.#flushNotice();
+    if (!this.#busy) this.#pump();
+  }
+
+  toClient(bytes: Buffer): void {
+    if (this.#ended) return;
+    if (!this.#corked) {
+      this.#corked = true;
+      this.#client.cork();
+    }
+    this.#bytesOut += bytes.length;
+    this.#client.write(bytes);
+  }
+
+  toUpstream(bytes: Buffer): void {
+    this.#toUpstream(bytes);
+  }
+
+  ended(end: Ended): void {
+    const running = this.#running.shift();
+    const micros = running === undefined ? 0 : Math.round((performance.now() - running.since) * 1000);
+    const event: Mutable<EventInput> = {
+      type: 'result',
+      session: this.#base.session!,
+      flow: this.#base.flow!,
+      op: end.op,
+      rows: end.rows,
+      bytesOut: end.bytes,
+      micros,
+    };
+    if (end.error !== undefined) event.error = end.error;
+    try {
+      this.#parts.recorder.record(event);
+    } catch (error) {
+      // The operation itself is on record; new ones are refused by the same fault.
+      this.#parts.onFault(error, this.#flow.id);
+    }
+  }
+
+  // ---------------------------------------------------------------- ends
+
+  #lost(): void {
+    if (this.#ended) return;
+    if (this.#held.length > 0) {
+      this.#receipt?.committed().then(
+        () => this.#lost(),
+        () => this.#finish(),
+      );
+      return;
+    }
+    this.#finish();
+  }
+
+  /** A fault: the client is told in its own protocol, and the flow ends. */
+  #fail(cause: unknown): void {
+    if (this.#ended) return;
+    const error = asSluice(cause);
+    if (error.code === 'INTERNAL') this.#parts.onFault(cause, this.#flow.id);
+    if (this.#codec.atBoundary && this.#client.writable) this.#client.write(this.#codec.fatal(refusalFrom(error)));
+    this.#finish(error);
+  }
+
+  /** Ends the flow for a reason from outside: its session ended, the daemon stops, it stalls. */
+  end(error: SluiceError): void {
+    this.#fail(error);
+  }
+
+  #finish(error?: SluiceError): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#ending.abort();
+    this.#client.end();
+    this.#upstream.destroy();
+    // A client that does not read any more would keep the socket open for ever.
+    this.#client.setTimeout(5_000, () => this.#client.destroy());
+    this.#opened.close();
+    const totals = { bytesIn: this.#bytesIn, bytesOut: this.#bytesOut, operations: this.#ops };
+    this.#done(error === undefined ? totals : { ...totals, error });
+  }
+}
+
+export function flowFields(flow: Flow, resource: Resource | null, opened: Opened | null): Omit<EventInput, 'type'> {
+  return {
+    session: flow.session.id,
+    subject: flow.session.principal.subject,
+    groups: flow.session.principal.groups,
+    flow: flow.id,
+    pid: flow.origin.pid,
+    uid: flow.origin.uid,
+    exe: flow.origin.exe,
+    cgroup: String(flow.origin.cgroupId),
+    address: flow.origin.address,
+    port: flow.origin.port,
+    ...(resource === null ? {} : { resource: resource.name, protocol: resource.protocol }),
+    ...(opened === null ? {} : { account: opened.account }),
+    ...(opened?.database === undefined ? {} : { database: opened.database }),
+  };
+}
+
+/** Whatever was thrown as an error that can be told: faults of our own are not told in full. */
+export function asSluice(error: unknown): SluiceError {
+  if (error instanceof SluiceError) return error;
+  return new SluiceError('INTERNAL', 'sluice met a fault of its own and refused', { cause: error });
+}

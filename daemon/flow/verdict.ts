@@ -1,0 +1,58 @@
+/** Decisions on a whole act: each of its operations is decided, and the strictest answer holds. */
+import type { Decision } from '../core/decision.ts';
+import type { SluiceError } from '../core/errors.ts';
+import type { Policy } from '../core/policy.ts';
+import type { Session } from '../core/principal.ts';
+import type { Resource } from '../core/resource.ts';
+import type { Classified, Refusal, Verdict } from '../protocols/protocol.ts';
+
+/** Decides, and keeps what was decided for as long as the policy stays and does not look at time or text. */
+export class Verdicts {
+  readonly #session: Session;
+  readonly #resource: Resource;
+  #kept = new WeakMap<Classified, Verdict>();
+  #policy = '';
+
+  constructor(session: Session, resource: Resource) {
+    this.#session = session;
+    this.#resource = resource;
+  }
+
+  of(classified: Classified, policy: Policy): Verdict {
+    if (policy.version !== this.#policy) {
+      this.#kept = new WeakMap();
+      this.#policy = policy.version;
+    }
+    const kept = this.#kept.get(classified);
+    if (kept !== undefined) return kept;
+    const now = Date.now();
+    const question = { session: this.#session, resource: this.#resource, now };
+    const decisions = classified.operations.map((operation) => policy.decide({ ...question, operation }));
+    const plan = classified.protect(policy.obligations(this.#session.principal, this.#resource));
+    const verdict: Verdict = { classified, plan, policy: policy.version, decisions };
+    if (!policy.volatile) this.#kept.set(classified, verdict);
+    return verdict;
+  }
+}
+
+/** The refusal that a verdict asks for, or null. */
+export function refusalOf(verdict: Verdict): Refusal | null {
+  const denied = verdict.decisions.find((decision) => decision.outcome === 'deny');
+  if (denied !== undefined) return denialOf(denied);
+  return verdict.plan.refuse ?? null;
+}
+
+function denialOf(decision: Decision): Refusal {
+  const refusal = {
+    code: 'POLICY_DENIED' as const,
+    message: decision.rule === null ? 'sluice: the policy does not allow this' : `sluice: the policy's rule "${decision.rule}" refuses this`,
+    detail: decision.reason,
+  };
+  return decision.hint === undefined ? refusal : { ...refusal, hint: decision.hint };
+}
+
+export function refusalFrom(error: SluiceError): Refusal {
+  const position = (error as { position?: unknown }).position;
+  const refusal = { code: error.code, message: error.message, hint: error.hint };
+  return typeof position === 'number' ? { ...refusal, position } : refusal;
+}
