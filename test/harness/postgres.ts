@@ -5,6 +5,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  appendFileSync,
   chmodSync,
   chownSync,
   existsSync,
@@ -117,7 +118,8 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     );
     if (options.tls.ca !== undefined) conf.push(`ssl_ca_file = '${join(dir, 'ca.crt')}'`);
   }
-  writeFileSync(join(data, 'postgresql.auto.conf'), [...conf, ...(options.conf ?? [])].join('\n').concat('\n'));
+  // Not postgresql.auto.conf, which ALTER SYSTEM rewrites.
+  appendFileSync(join(data, 'postgresql.conf'), [...conf, ...(options.conf ?? [])].join('\n').concat('\n'));
   writeFileSync(
     join(data, 'pg_hba.conf'),
     [
