@@ -71,4 +71,24 @@ SLUICE_API int sluice_stream_reset(struct sluice_stream *stream);
  */
 SLUICE_API int sluice_stream_close(struct sluice_stream *stream, struct sluice_match *out, unsigned max);
 
+/* Whose connection was accepted (kernel.c). No function here needs a privilege; file permissions of the pins do. */
+
+struct sluice_kernel; /* the pinned maps, opened */
+struct sluice_origin; /* ../sluice.h */
+
+/* Opens the maps pinned in a directory. NULL and a sentence in err when one can't be. */
+SLUICE_API struct sluice_kernel *sluice_open(const char *pin_dir, char *err, size_t errlen);
+SLUICE_API void sluice_close(struct sluice_kernel *kernel);
+/*
+ * Where the accepted socket's client meant to go, and who it was. 1: written to `out`; 0: the kernel redirected no such
+ * connection; else -errno.
+ */
+SLUICE_API int sluice_origin_of(const struct sluice_kernel *kernel, int fd, struct sluice_origin *out);
+/* From now on agents' connections are turned to this port of 127.0.0.1 and ::1; 0 refuses them. 0 or -errno. */
+SLUICE_API int sluice_set_listener(const struct sluice_kernel *kernel, unsigned port);
+/* SO_PEERCRED of a UNIX socket: pid, uid, gid into out[3]. 0 or -errno. */
+SLUICE_API int sluice_peer(int fd, uint32_t *out);
+/* The layout of struct sluice_origin: lines of `field offset size`, the first being `sluice_origin 0 SIZE`. */
+SLUICE_API const char *sluice_layout(void);
+
 #endif

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * sluice-helper: the root part. Attaches the BPF programs, pins them, and serves the verbs that need root. It parses
+ * nothing that came over a network, and ending it changes nothing about enforcement.
+ */
+#include <fcntl.h>
+#include <getopt.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cgroups.h"
+#include "fault.h"
+#include "hooks.h"
+#include "server.h"
+
+static const char USAGE[] =
+	"sluice-helper [OPTIONS]: attaches sluice's BPF programs and serves RUN-DIR/helper.sock (root)\n"
+	"  --run-dir DIR        where the socket, the lock and the pins are (default /run/sluice)\n"
+	"  --cgroup-root DIR    mount of cgroup v2 (default auto: looked up in /proc/self/mountinfo)\n"
+	"  --name NAME          cgroup below it that holds NAME/daemon and NAME/sessions (default sluice)\n"
+	"  --user USER          user of the daemon, name or number (default sluice)\n"
+	"  --resolv-conf FILE   whose nameservers agents may ask over UDP (default /etc/resolv.conf)\n"
+	"  --pending-max N      connections between connect() and acceptance (default 16384)\n"
+	"  --verbose            the BPF loader's messages on stderr\n"
+	"  --detach [--kill]    remove programs, pins and cgroups; refused while processes are in them, unless --kill\n"
+	"Exit: 0 done or stopped by SIGTERM (enforcement goes on), 1 failed, 2 wrong usage, 3 sessions are running.\n";
+
+struct options {
+	const char *run_dir, *cgroup_root, *name, *user, *resolv_conf;
+	unsigned long pending_max;
+	int verbose, detach, kill;
+};
+
+static volatile sig_atomic_t stop;
+
+static void on_signal(int number)
+{
+	stop = number;
+}
+
+static int parse(int argc, char **argv, struct options *o)
+{
+	enum { RUN_DIR = 256, ROOT, NAME, USER, RESOLV, PENDING };
+	const struct option known[] = {
+		{"run-dir", required_argument, NULL, RUN_DIR},
+		{"cgroup-root", required_argument, NULL, ROOT},
+		{"name", required_argument, NULL, NAME},
+		{"user", required_argument, NULL, USER},
+		{"resolv-conf", required_argument, NULL, RESOLV},
+		{"pending-max", required_argument, NULL, PENDING},
+		{"verbose", no_argument, &o->verbose, 1},
+		{"detach", no_argument, &o->detach, 1},
+		{"kill", no_argument, &o->kill, 1},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	char *end = "";
+
+	for (int c; (c = getopt_long(argc, argv, "h", known, NULL)) != -1;) {
+		switch (c) {
+		case 0:
+			break;
+		case RUN_DIR:
+			o->run_dir = optarg;
+			break;
+		case ROOT:
+			o->cgroup_root = optarg;
+			break;
+		case NAME:
+			o->name = optarg;
+			break;
+		case USER:
+			o->user = optarg;
+			break;
+		case RESOLV:
+			o->resolv_conf = optarg;
+			break;
+		case PENDING:
+			o->pending_max = strtoul(optarg, &end, 10);
+			if (*end || o->pending_max == 0 || o->pending_max > 1 << 20)
+				return FAULT("--pending-max %s: a number from 1 to 1048576 is wanted", optarg);
+			break;
+		case 'h':
+			fputs(USAGE, stdout);
+			exit(0);
+		default:
+			return -1;
+		}
+	}
+	if (optind != argc || (o->kill && !o->detach))
+		return FAULT("%s is not understood; see --help", optind != argc ? argv[optind] : "--kill without --detach");
+	return 0;
+}
+
+static int find_user(const char *name, uid_t *user, gid_t *group)
+{
+	char *end;
+	unsigned long number = strtoul(name, &end, 10);
+	const struct passwd *entry;
+
+	errno = 0;
+	if (*name >= '0' && *name <= '9' && !*end && number < UINT32_MAX) {
+		*user = (uid_t)number;
+		*group = (gid_t)number;
+		entry = getpwuid(*user);
+		if (entry)
+			*group = entry->pw_gid;
+	} else {
+		entry = getpwnam(name);
+		if (!entry)
+			return FAULT("--user %s: there is no such user; make it or name another", name);
+		*user = entry->pw_uid;
+		*group = entry->pw_gid;
+	}
+	if (*user == 0)
+		return FAULT("--user %s: the daemon must not be root", name);
+	return 0;
+}
+
+/* One helper per run directory; the lock also keeps --detach from pulling the floor from under a running one. */
+static int lock(const char *run_dir)
+{
+	char path[PATH_MAX + 16];
+	struct stat st;
+	int fd;
+
+	if (mkdir(run_dir, 0755) < 0 && errno != EEXIST)
+		return FAULT_ERRNO("cannot make the run directory %s", run_dir);
+	if (stat(run_dir, &st) < 0 || st.st_uid != 0 || (st.st_mode & 022))
+		return FAULT("the run directory %s must belong to root and be writable by nobody else", run_dir);
+	snprintf(path, sizeof path, "%s/helper.lock", run_dir);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return FAULT_ERRNO("cannot open %s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		close(fd);
+		return FAULT("another sluice-helper runs on %s: stop it first", run_dir);
+	}
+	return fd;
+}
+
+static void count_populated(const struct session *session, void *context)
+{
+	*(int *)context += session->populated;
+}
+
+struct ending {
+	struct cgroups *cg;
+	int failed;
+};
+
+static void end_session(const struct session *session, void *context)
+{
+	struct ending *e = context;
+	const struct timespec pause = {0, 20000000};
+	int fd = session_open(e->cg, session->id);
+
+	if (fd < 0)
+		return;
+	cgroup_kill(fd);
+	close(fd);
+	for (int i = 0; i < 250; i++) {
+		if (unlinkat(e->cg->sessions, session->id, AT_REMOVEDIR) == 0 || errno != EBUSY)
+			return;
+		nanosleep(&pause, NULL);
+	}
+	LOG("processes of session %s do not die", session->id);
+	e->failed = 1;
+}
+
+static int detach(const struct options *o, struct cgroups *cg, const char *pin_dir)
+{
+	struct ending e = {.cg = cg};
+	int populated = 0, absent = cgroups_open_existing(cg);
+
+	if (absent < 0)
+		return 1;
+	if (cg->sessions >= 0) {
+		session_each(cg, count_populated, &populated);
+		if (populated && !o->kill) {
+			LOG("%d sessions are running: end them, or add --kill", populated);
+			return 3;
+		}
+		session_each(cg, end_session, &e);
+		if (e.failed)
+			return 1;
+	}
+	if (cg->daemon >= 0 && o->kill)
+		cgroup_kill(cg->daemon);
+	if (hooks_remove(pin_dir) < 0)
+		return 1;
+	cgroups_close(cg);
+	for (int i = 0; i < 250 && o->kill; i++) { /* the daemon's last breath */
+		char path[PATH_MAX + 80];
+		const struct timespec pause = {0, 20000000};
+
+		snprintf(path, sizeof path, "%s/%s/daemon", cg->mount, cg->name);
+		if (rmdir(path) == 0 || errno != EBUSY)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	return cgroups_remove(cg) < 0 ? 1 : 0;
+}
+
+static int serve(const struct options *o, struct cgroups *cg, const char *pin_dir)
+{
+	struct hooks_options hooks_options = {
+		.pin_dir = pin_dir, .pending_max = (uint32_t)o->pending_max, .verbose = o->verbose};
+	struct server_options server_options = {.cg = cg, .resolv_conf = o->resolv_conf};
+	struct hooks *hooks;
+	struct sigaction action = {.sa_handler = on_signal};
+	sigset_t blocked, before;
+	char socket_path[PATH_MAX + 16];
+	int status = 1;
+
+	if (find_user(o->user, &hooks_options.user, &hooks_options.group) < 0)
+		return 1;
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGTERM);
+	sigaddset(&blocked, SIGINT);
+	sigprocmask(SIG_BLOCK, &blocked, &before);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+
+	if (cgroups_open(cg) < 0 || hooks_mount(pin_dir) < 0)
+		return 1;
+	hooks = hooks_attach(&hooks_options, cg);
+	if (!hooks)
+		return 1;
+	if (server_read_resolvers(o->resolv_conf, hooks) < 0)
+		goto cleanup;
+	snprintf(socket_path, sizeof socket_path, "%s/helper.sock", o->run_dir);
+	server_options.socket_path = socket_path;
+	server_options.user = hooks_options.user;
+	server_options.hooks = hooks;
+	if (server_run(&server_options, &stop, &before) == 0) {
+		LOG("stopped; the programs stay attached");
+		status = 0;
+	}
+cleanup:
+	hooks_close(hooks);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {.run_dir = "/run/sluice", .cgroup_root = "auto", .name = "sluice", .user = "sluice",
+			    .resolv_conf = "/etc/resolv.conf"};
+	struct cgroups cg;
+	char pin_dir[PATH_MAX];
+	int held, status;
+
+	if (parse(argc, argv, &o) < 0)
+		return 2;
+	if (geteuid() != 0) {
+		LOG("needs root: it loads BPF programs and makes cgroups");
+		return 1;
+	}
+	umask(022);
+	if (snprintf(pin_dir, sizeof pin_dir, "%s/bpf", o.run_dir) > PATH_MAX - 128) {
+		LOG("--run-dir is too long");
+		return 2;
+	}
+	held = lock(o.run_dir);
+	if (held < 0 || cgroups_find(&cg, o.cgroup_root, o.name) < 0)
+		return 1;
+	status = o.detach ? detach(&o, &cg, pin_dir) : serve(&o, &cg, pin_dir);
+	cgroups_close(&cg);
+	close(held);
+	return status;
+}

@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * One poll loop; nothing in it waits for a client. Who asks is known from SO_PEERCRED alone, and a process inside a
+ * session is refused everything, so that agents have no business with a root process.
+ */
+#include "server.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fault.h"
+
+enum {
+	CLIENTS_MAX = 64,
+	CLIENTS_RESERVED = 16, /* for root and the daemon */
+	CLIENTS_PER_UID = 8,
+	LINE_MAX_BYTES = 128,
+	REQUEST_MS = 2000, /* from accept to a whole line */
+	END_MS = 5000,     /* from cgroup.kill to an empty cgroup */
+	END_POLL_MS = 20,
+	ANSWER_MAX = SESSIONS_MAX * 80 + 256,
+};
+
+struct client {
+	int fd; /* -1: free */
+	struct ucred peer;
+	int procdir; /* /proc/PID of the peer: stays that process's, should the number be used again */
+	int64_t deadline;
+	char line[LINE_MAX_BYTES];
+	size_t used;
+	char ending[SLUICE_SESSION_LEN + 1]; /* session that `end` waits for */
+};
+
+struct server {
+	const struct server_options *o;
+	struct client client[CLIENTS_MAX];
+	struct timespec resolvers_at;
+	char answer[ANSWER_MAX];
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+static void drop(struct client *c)
+{
+	if (c->fd >= 0)
+		close(c->fd);
+	if (c->procdir >= 0)
+		close(c->procdir);
+	*c = (struct client){.fd = -1, .procdir = -1};
+}
+
+/* Answers are small against the socket's buffer; a client that does not take one loses it. */
+static void answer(struct client *c, const char *text)
+{
+	ssize_t n = send(c->fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	(void)n;
+	drop(c);
+}
+
+__attribute__((format(printf, 2, 3))) static void answerf(struct client *c, const char *format, ...)
+{
+	char text[PATH_MAX + 256];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof text, format, arguments);
+	va_end(arguments);
+	answer(c, text);
+}
+
+static bool is_trusted(const struct server *s, const struct client *c)
+{
+	return c->peer.uid == 0 || c->peer.uid == s->o->user;
+}
+
+/* The peer's own cgroup, or false when the process is gone. */
+static bool peer_cgroup(const struct client *c, char *path, size_t size)
+{
+	return cgroup_of(c->procdir, path, size) == 0;
+}
+
+/* Moves the peer and makes sure that it was the peer that moved. */
+static void move_peer(struct server *s, struct client *c, int cgroup, const char *suffix)
+{
+	char path[PATH_MAX], wanted[PATH_MAX];
+
+	snprintf(wanted, sizeof wanted, "/%s/%s", s->o->cg->name, suffix);
+	if (cgroup_enter(cgroup, c->peer.pid) < 0)
+		answerf(c, "error FAILED cannot move process %d to %s: %s\n", c->peer.pid, wanted, strerror(errno));
+	else if (!peer_cgroup(c, path, sizeof path) || strcmp(path, wanted) != 0)
+		answerf(c, "error FAILED process %d is gone or was moved elsewhere\n", c->peer.pid);
+	else
+		answer(c, "ok\n");
+}
+
+static void do_daemon(struct server *s, struct client *c)
+{
+	const char *missing;
+
+	if (!is_trusted(s, c))
+		answerf(c, "error DENIED only the daemon's user (%u) or root may enter the daemon's cgroup\n", s->o->user);
+	else if (!hooks_effective(s->o->hooks, s->o->cg->daemon, true, &missing))
+		answerf(c, "error HOOK %s is not effective on the daemon's cgroup; restart sluice-helper\n", missing);
+	else
+		move_peer(s, c, s->o->cg->daemon, "daemon");
+}
+
+static void refresh_resolvers(struct server *s)
+{
+	struct stat st;
+
+	if (stat(s->o->resolv_conf, &st) < 0 ||
+	    (st.st_mtim.tv_sec == s->resolvers_at.tv_sec && st.st_mtim.tv_nsec == s->resolvers_at.tv_nsec))
+		return;
+	if (server_read_resolvers(s->o->resolv_conf, s->o->hooks) == 0)
+		s->resolvers_at = st.st_mtim;
+}
+
+static void count_session(const struct session *session, void *context)
+{
+	(void)session;
+	++*(int *)context;
+}
+
+static void do_create(struct server *s, struct client *c, const char *id, const char *owner)
+{
+	char *end;
+	unsigned long uid = strtoul(owner, &end, 10);
+	const char *missing;
+	int fd, count = 0;
+
+	if (!is_trusted(s, c)) {
+		answerf(c, "error DENIED only the daemon's user (%u) or root may create a session\n", s->o->user);
+		return;
+	}
+	if (!session_id_valid(id) || *owner < '0' || *owner > '9' || *end || uid >= UINT32_MAX) {
+		answer(c, "error ARGUMENT create wants a session id of 32 hex digits and a uid\n");
+		return;
+	}
+	session_each(s->o->cg, count_session, &count);
+	if (count >= SESSIONS_MAX) {
+		answerf(c, "error LIMIT there are %d sessions already; end some\n", count);
+		return;
+	}
+	refresh_resolvers(s);
+	fd = session_make(s->o->cg, id, (uid_t)uid);
+	if (fd < 0) {
+		answerf(c, errno == EEXIST ? "error EXISTS the session %s is there already (%s)\n"
+					   : "error FAILED cannot make the cgroup of session %s: %s\n",
+			id, strerror(errno));
+		return;
+	}
+	if (!hooks_effective(s->o->hooks, fd, false, &missing)) {
+		unlinkat(s->o->cg->sessions, id, AT_REMOVEDIR);
+		LOG("%s is not effective on a new session's cgroup: no session is started", missing);
+		answerf(c, "error HOOK %s is not effective on the session's cgroup; restart sluice-helper\n", missing);
+	} else {
+		answerf(c, "ok %llu /%s/sessions/%s\n", (unsigned long long)cgroup_id(fd), s->o->cg->name, id);
+	}
+	close(fd);
+}
+
+static void do_join(struct server *s, struct client *c, const char *id)
+{
+	struct session session;
+	const char *missing;
+	char suffix[64];
+	int fd;
+
+	if (session_find(s->o->cg, id, &session) < 0) {
+		answerf(c, "error UNKNOWN there is no session %.32s\n", id);
+		return;
+	}
+	if (c->peer.uid != session.owner && c->peer.uid != 0) {
+		answerf(c, "error DENIED the session belongs to uid %u, not to %u\n", session.owner, c->peer.uid);
+		return;
+	}
+	fd = session_open(s->o->cg, id);
+	if (fd < 0) {
+		answerf(c, "error UNKNOWN there is no session %.32s\n", id);
+		return;
+	}
+	snprintf(suffix, sizeof suffix, "sessions/%s", id);
+	if (!hooks_effective(s->o->hooks, fd, false, &missing))
+		answerf(c, "error HOOK %s is not effective on the session's cgroup; restart sluice-helper\n", missing);
+	else
+		move_peer(s, c, fd, suffix);
+	close(fd);
+}
+
+/* A process that is ending keeps its cgroup busy for a moment; the loop comes back here until it is gone. */
+static void go_on_ending(struct server *s, struct client *c)
+{
+	if (unlinkat(s->o->cg->sessions, c->ending, AT_REMOVEDIR) == 0 || errno == ENOENT)
+		answer(c, "ok\n");
+	else if (errno != EBUSY)
+		answerf(c, "error FAILED cannot remove the cgroup of session %s: %s\n", c->ending, strerror(errno));
+	else if (now_ms() >= c->deadline)
+		answerf(c, "error BUSY processes of session %s do not die\n", c->ending);
+}
+
+static void do_end(struct server *s, struct client *c, const char *id)
+{
+	int fd;
+
+	if (!is_trusted(s, c)) {
+		answerf(c, "error DENIED only the daemon's user (%u) or root may end a session\n", s->o->user);
+		return;
+	}
+	fd = session_open(s->o->cg, id);
+	if (fd < 0) {
+		answerf(c, "error UNKNOWN there is no session %.32s\n", id);
+		return;
+	}
+	if (cgroup_kill(fd) < 0) {
+		answerf(c, "error FAILED cannot kill the processes of session %s: %s\n", id, strerror(errno));
+	} else {
+		memcpy(c->ending, id, sizeof c->ending);
+		c->deadline = now_ms() + END_MS;
+		go_on_ending(s, c);
+	}
+	close(fd);
+}
+
+struct listing {
+	char *text;
+	size_t used;
+};
+
+static void list_one(const struct session *session, void *context)
+{
+	struct listing *l = context;
+
+	if (l->used + 128 > ANSWER_MAX)
+		return;
+	l->used += (size_t)snprintf(l->text + l->used, 128, "%s %llu %u %s\n", session->id,
+				    (unsigned long long)session->cgroup_id, session->owner,
+				    session->populated ? "populated" : "empty");
+}
+
+static void do_list(struct server *s, struct client *c)
+{
+	struct listing l = {.text = s->answer};
+
+	if (!is_trusted(s, c)) {
+		answerf(c, "error DENIED only the daemon's user (%u) or root may list the sessions\n", s->o->user);
+		return;
+	}
+	if (session_each(s->o->cg, list_one, &l) < 0) {
+		answerf(c, "error FAILED cannot read the sessions: %s\n", strerror(errno));
+		return;
+	}
+	snprintf(s->answer + l.used, ANSWER_MAX - l.used, "ok\n");
+	answer(c, s->answer);
+}
+
+static void do_status(struct server *s, struct client *c)
+{
+	struct utsname kernel;
+	const char *daemon = "", *sessions = "";
+	bool on_daemon = hooks_effective(s->o->hooks, s->o->cg->daemon, true, &daemon);
+	bool on_sessions = hooks_effective(s->o->hooks, s->o->cg->sessions, false, &sessions);
+
+	uname(&kernel);
+	answerf(c,
+		"ok {\"enforcing\":%s,\"missing\":\"%s\",\"hooks\":%d,\"pinned\":%d,\"kernel\":\"%s\",\"cgroup\":\"/%s\","
+		"\"mount\":\"%s\"}\n",
+		on_daemon && on_sessions ? "true" : "false", !on_daemon ? daemon : !on_sessions ? sessions : "",
+		hooks_count(), hooks_pinned(s->o->hooks), kernel.release, s->o->cg->name, s->o->cg->mount);
+}
+
+static void obey(struct server *s, struct client *c)
+{
+	char path[PATH_MAX], verb[16], first[40], second[16];
+	int n;
+
+	if (!peer_cgroup(c, path, sizeof path)) {
+		answer(c, "error DENIED the process that connected is gone or is not visible to the helper\n");
+		return;
+	}
+	if (cgroup_is_session(s->o->cg, path)) {
+		answer(c, "error INSIDE a process inside a session may not speak to the helper\n");
+		return;
+	}
+	n = sscanf(c->line, "%15s %39s %15s", verb, first, second);
+	if (n == 1 && strcmp(verb, "daemon") == 0)
+		do_daemon(s, c);
+	else if (n == 3 && strcmp(verb, "create") == 0)
+		do_create(s, c, first, second);
+	else if (n == 2 && strcmp(verb, "join") == 0)
+		do_join(s, c, first);
+	else if (n == 2 && strcmp(verb, "end") == 0)
+		do_end(s, c, first);
+	else if (n == 1 && strcmp(verb, "list") == 0)
+		do_list(s, c);
+	else if (n == 1 && strcmp(verb, "status") == 0)
+		do_status(s, c);
+	else
+		answer(c, "error ARGUMENT known are: daemon, create ID UID, join ID, end ID, list, status\n");
+}
+
+static void read_request(struct server *s, struct client *c)
+{
+	ssize_t n;
+	char *end;
+
+	n = recv(c->fd, c->line + c->used, sizeof c->line - 1 - c->used, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		drop(c);
+		return;
+	}
+	c->used += (size_t)n;
+	c->line[c->used] = '\0';
+	if (strlen(c->line) != c->used) {
+		answer(c, "error ARGUMENT a NUL byte in the request\n");
+		return;
+	}
+	end = strchr(c->line, '\n');
+	if (end) {
+		*end = '\0';
+		obey(s, c);
+	} else if (c->used == sizeof c->line - 1) {
+		answer(c, "error ARGUMENT the request is too long\n");
+	}
+}
+
+static void refuse(int fd, const char *text)
+{
+	ssize_t n = send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	(void)n;
+	close(fd);
+}
+
+/* Is this the effective uid of the process? The owner of /proc/PID won't do: it is root's when not dumpable. */
+static bool runs_as(int procdir, uid_t uid)
+{
+	char text[2048];
+	const char *line;
+	unsigned effective;
+	int fd = openat(procdir, "status", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	line = strstr(text, "\nUid:");
+	return line && sscanf(line, "\nUid: %*u %u", &effective) == 1 && effective == uid;
+}
+
+static void accept_one(struct server *s, int listening)
+{
+	int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct client *slot = NULL, c = {.fd = fd};
+	int open_now = 0, same_uid = 0;
+	socklen_t size = sizeof c.peer;
+	char proc[32];
+
+	if (fd < 0)
+		return;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c.peer, &size) < 0 || c.peer.pid <= 0) {
+		refuse(fd, "error DENIED the process that connected is not visible to the helper\n");
+		return;
+	}
+	for (int i = 0; i < CLIENTS_MAX; i++) {
+		if (s->client[i].fd < 0) {
+			slot = &s->client[i];
+			continue;
+		}
+		open_now++;
+		same_uid += s->client[i].peer.uid == c.peer.uid;
+	}
+	if (!slot || (!is_trusted(s, &c) && (same_uid >= CLIENTS_PER_UID || open_now >= CLIENTS_MAX - CLIENTS_RESERVED))) {
+		refuse(fd, "error LIMIT too many requests at once\n");
+		return;
+	}
+	snprintf(proc, sizeof proc, "/proc/%d", c.peer.pid);
+	c.procdir = open(proc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* The number may be another process's by now: then the uid differs, or it is the same user's own doing. */
+	if (c.procdir < 0 || !runs_as(c.procdir, c.peer.uid)) {
+		if (c.procdir >= 0)
+			close(c.procdir);
+		refuse(fd, "error DENIED the process that connected is gone\n");
+		return;
+	}
+	c.deadline = now_ms() + REQUEST_MS;
+	*slot = c;
+}
+
+static int listen_on(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (snprintf(address.sun_path, sizeof address.sun_path, "%s", path) >= (int)sizeof address.sun_path) {
+		FAULT("the path of the socket is too long: %s", path);
+		goto failed;
+	}
+	unlink(path); /* of a helper before us: the lock says that it is gone */
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || chmod(path, 0666) < 0 ||
+	    listen(fd, 128) < 0) {
+		FAULT_ERRNO("cannot listen on %s", path);
+		goto failed;
+	}
+	return fd;
+failed:
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+static int next_timeout(struct server *s)
+{
+	int64_t now = now_ms(), wait = -1;
+
+	for (int i = 0; i < CLIENTS_MAX; i++) {
+		struct client *c = &s->client[i];
+		int64_t left;
+
+		if (c->fd < 0)
+			continue;
+		left = *c->ending ? END_POLL_MS : c->deadline - now;
+		if (left < 0)
+			left = 0;
+		if (wait < 0 || left < wait)
+			wait = left;
+	}
+	return (int)wait;
+}
+
+static void tick(struct server *s)
+{
+	for (int i = 0; i < CLIENTS_MAX; i++) {
+		struct client *c = &s->client[i];
+
+		if (c->fd < 0)
+			continue;
+		if (*c->ending)
+			go_on_ending(s, c);
+		else if (now_ms() >= c->deadline)
+			answer(c, "error TIMEOUT no request came\n");
+	}
+}
+
+int server_run(const struct server_options *options, const volatile sig_atomic_t *stop, const sigset_t *wait_mask)
+{
+	struct server *s = calloc(1, sizeof *s);
+	int listening = listen_on(options->socket_path);
+	int result = -1;
+
+	if (!s || listening < 0)
+		goto cleanup;
+	s->o = options;
+	for (int i = 0; i < CLIENTS_MAX; i++)
+		s->client[i].fd = s->client[i].procdir = -1;
+	LOG("ready: %d hooks attached, listening on %s", hooks_count(), options->socket_path);
+	while (!*stop) {
+		struct pollfd fds[CLIENTS_MAX + 1];
+		struct client *of[CLIENTS_MAX + 1];
+		nfds_t n = 0;
+		int wait = next_timeout(s);
+		struct timespec span = {wait / 1000, wait % 1000 * 1000000L};
+
+		of[n] = NULL;
+		fds[n++] = (struct pollfd){.fd = listening, .events = POLLIN};
+		for (int i = 0; i < CLIENTS_MAX; i++) {
+			if (s->client[i].fd < 0 || *s->client[i].ending)
+				continue;
+			of[n] = &s->client[i];
+			fds[n++] = (struct pollfd){.fd = s->client[i].fd, .events = POLLIN};
+		}
+		/* The signals are open only here, so that one between the test of *stop and the wait is not lost. */
+		if (ppoll(fds, n, wait < 0 ? NULL : &span, wait_mask) < 0 && errno != EINTR) {
+			FAULT_ERRNO("poll failed");
+			goto cleanup;
+		}
+		for (nfds_t i = 1; i < n; i++)
+			if (fds[i].revents)
+				read_request(s, of[i]);
+		tick(s);
+		if (fds[0].revents & POLLIN)
+			accept_one(s, listening);
+	}
+	result = 0;
+cleanup:
+	if (s)
+		for (int i = 0; i < CLIENTS_MAX; i++)
+			if (s->o)
+				drop(&s->client[i]);
+	if (listening >= 0) {
+		close(listening);
+		unlink(options->socket_path);
+	}
+	free(s);
+	return result;
+}

@@ -1,0 +1,587 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Everything that an agent's sockets may do in the network, and how the daemon learns whose connection it accepted.
+ *
+ *   connect4/6        remembers the origin in `origins` (on the client's socket), turns the address to the daemon's
+ *   sockops, client   at the SYN: copies the origin to `pending`, keyed by what both ends see of the connection
+ *   sockops, daemon   at the last step of the handshake: moves it to `accepted` (on the accepted socket)
+ *
+ * The rest closes what connect() does not cover. Whatever is not understood here is refused; a connection whose origin
+ * got lost (full map, no memory) is accepted without one, and the daemon refuses it.
+ */
+#include "vmlinux.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "sluice.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86dd
+#define ECONNREFUSED 111
+#define IFINDEX_LO 1 /* in every network namespace (LOOPBACK_IFINDEX, include/net/flow.h) */
+#define IP_FRAGMENT 0x3fff /* more-fragments flag and offset */
+#define LOOPBACK4 0x7f000001
+#define EXE_DEPTH 24
+
+#define REFUSE 0
+#define PASS 1
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Cgroup that created a socket. A socket handed to another session must not connect in that one's name. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u64);
+} births SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct sluice_origin);
+} origins SEC(".maps");
+
+/* Preallocated: an entry is there or it is not, whatever the memory of the host. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SLUICE_PENDING_DEFAULT);
+	__type(key, struct sluice_pending_key);
+	__type(value, struct sluice_origin);
+} pending SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct sluice_origin);
+} accepted SEC(".maps");
+
+/* Marks the sockets on which a process of the daemon's cgroup listens. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u32);
+} listeners SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sluice_listener);
+} listener SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sluice_host);
+} host SEC(".maps");
+
+/* Room to walk a path in: 512 bytes, since the verifier wants offset and length bounded apart. Never pinned. */
+struct path_room {
+	char text[2 * SLUICE_EXE_LEN];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct path_room);
+} path_rooms SEC(".maps");
+
+struct address {
+	union {
+		__u8 byte[16];
+		__u32 word[4];
+		__u64 half[2];
+	};
+};
+
+static __always_inline struct address mapped(__u32 ip4)
+{
+	struct address a = {};
+
+	a.word[2] = bpf_htonl(0xffff);
+	a.word[3] = ip4;
+	return a;
+}
+
+static __always_inline int is_mapped(const struct address *a)
+{
+	return a->half[0] == 0 && a->word[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline __u16 listener_port(void)
+{
+	__u32 zero = 0;
+	struct sluice_listener *l = bpf_map_lookup_elem(&listener, &zero);
+
+	return l ? l->port : 0;
+}
+
+static __always_inline int is_resolver(const struct address *a)
+{
+	__u32 zero = 0;
+	struct sluice_host *h = bpf_map_lookup_elem(&host, &zero);
+
+	if (!h)
+		return 0;
+	for (__u32 i = 0; i < SLUICE_RESOLVERS_MAX; i++) {
+		const struct address *known = (const struct address *)h->resolver[i];
+
+		if (i < h->resolvers && known->half[0] == a->half[0] && known->half[1] == a->half[1])
+			return 1;
+	}
+	return 0;
+}
+
+/*
+ * Walks from the executable's dentry to the root of the mount tree. Reads without locks, as a rename at that very
+ * moment matters less than a hook that waits; the path informs, the cgroup decides.
+ */
+static __always_inline void read_exe(struct sluice_origin *origin)
+{
+	__u32 zero = 0, off = 0;
+	struct path_room *room = bpf_map_lookup_elem(&path_rooms, &zero);
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct dentry *dentry;
+	struct vfsmount *vfsmount;
+	struct mount *mount;
+
+	origin->exe_len = 0;
+	if (!room)
+		return;
+	dentry = BPF_CORE_READ(task, mm, exe_file, f_path.dentry);
+	vfsmount = BPF_CORE_READ(task, mm, exe_file, f_path.mnt);
+	if (!dentry || !vfsmount)
+		return;
+	mount = (struct mount *)((char *)vfsmount - bpf_core_field_offset(struct mount, mnt));
+
+	for (int i = 0; i < EXE_DEPTH; i++) {
+		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+		struct dentry *root = BPF_CORE_READ(mount, mnt.mnt_root);
+		const unsigned char *name;
+		long len;
+
+		if (dentry == root || dentry == parent) {
+			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
+
+			if (above == mount || dentry != root) { /* top, or a path outside any mount (memfd) */
+				if (off < SLUICE_EXE_LEN)
+					room->text[off++] = '\0';
+				break;
+			}
+			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+			mount = above;
+			continue;
+		}
+		name = BPF_CORE_READ(dentry, d_name.name);
+		if (off >= SLUICE_EXE_LEN)
+			break;
+		len = bpf_probe_read_kernel_str(&room->text[off & (SLUICE_EXE_LEN - 1)], SLUICE_EXE_LEN, name);
+		if (len <= 0 || off + len > SLUICE_EXE_LEN)
+			break;
+		off += len;
+		dentry = parent;
+	}
+	if (off == 0 || off > SLUICE_EXE_LEN)
+		return;
+	if (bpf_probe_read_kernel(origin->exe, sizeof(origin->exe), room->text) == 0)
+		origin->exe_len = off;
+}
+
+/*
+ * True when a socket of the daemon listens where connections are turned to. While the daemon is dead another process
+ * could take its port; agents must not reach that one. Also true in no network namespace but the daemon's.
+ */
+static __always_inline int daemon_listens(struct bpf_sock_addr *ctx, int v6, __u16 port)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *sk;
+	int ours;
+
+	if (v6) {
+		tuple.ipv6.saddr[3] = bpf_htonl(1);
+		tuple.ipv6.daddr[3] = bpf_htonl(1);
+		tuple.ipv6.dport = bpf_htons(port);
+		sk = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		tuple.ipv4.saddr = bpf_htonl(LOOPBACK4);
+		tuple.ipv4.daddr = bpf_htonl(LOOPBACK4);
+		tuple.ipv4.dport = bpf_htons(port);
+		sk = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!sk)
+		return 0;
+	ours = bpf_sk_storage_get(&listeners, sk, 0, 0) != NULL;
+	bpf_sk_release(sk);
+	return ours;
+}
+
+static __always_inline int refuse_connection(void)
+{
+	bpf_set_retval(-ECONNREFUSED); /* as a port does on which nobody listens; without it EPERM */
+	return REFUSE;
+}
+
+/* Remembers the origin and answers whether the connection may be turned to the daemon at port *to. */
+static __always_inline int admit(struct bpf_sock_addr *ctx, const struct address *address, __u16 port, int v6, __u16 *to)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct sluice_origin *origin;
+	__u64 id, *birth;
+
+	if (ctx->protocol == IPPROTO_UDP)
+		return port == SLUICE_DNS_PORT && is_resolver(address) ? PASS : REFUSE;
+	if (ctx->protocol != IPPROTO_TCP || ctx->type != SOCK_STREAM || !sk)
+		return REFUSE;
+	/* Bound to another interface, packets for 127.0.0.1 would leave the host. */
+	if (sk->bound_dev_if != 0 && sk->bound_dev_if != IFINDEX_LO)
+		return REFUSE;
+
+	id = bpf_get_current_cgroup_id();
+	birth = bpf_sk_storage_get(&births, sk, 0, 0);
+	if (!birth || *birth != id)
+		return REFUSE;
+
+	*to = listener_port();
+	if (*to == 0 || !daemon_listens(ctx, v6, *to))
+		return refuse_connection();
+
+	origin = bpf_sk_storage_get(&origins, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!origin)
+		return REFUSE;
+	__builtin_memcpy(origin->address, address->byte, sizeof(origin->address));
+	origin->port = port;
+	origin->family = ctx->family;
+	origin->protocol = IPPROTO_TCP;
+	origin->cgroup_id = id;
+	origin->netns_cookie = bpf_get_netns_cookie(ctx);
+	origin->socket_cookie = bpf_get_socket_cookie(ctx);
+	origin->time = bpf_ktime_get_ns();
+	origin->pid = bpf_get_current_pid_tgid() >> 32;
+	__u64 ids = bpf_get_current_uid_gid();
+	origin->uid = (__u32)ids;
+	origin->gid = ids >> 32;
+	origin->isn = 0;
+	bpf_get_current_comm(origin->comm, sizeof(origin->comm));
+	read_exe(origin);
+	return PASS;
+}
+
+SEC("cgroup/connect4")
+int connect4(struct bpf_sock_addr *ctx)
+{
+	struct address address = mapped(ctx->user_ip4);
+	__u16 to = 0;
+
+	if (admit(ctx, &address, bpf_ntohs(ctx->user_port), 0, &to) != PASS)
+		return REFUSE;
+	if (to) {
+		ctx->user_ip4 = bpf_htonl(LOOPBACK4);
+		ctx->user_port = bpf_htons(to);
+	}
+	return PASS;
+}
+
+SEC("cgroup/connect6")
+int connect6(struct bpf_sock_addr *ctx)
+{
+	struct address address;
+	__u16 to = 0;
+	int v4;
+
+	address.word[0] = ctx->user_ip6[0];
+	address.word[1] = ctx->user_ip6[1];
+	address.word[2] = ctx->user_ip6[2];
+	address.word[3] = ctx->user_ip6[3];
+	v4 = is_mapped(&address);
+	if (admit(ctx, &address, bpf_ntohs(ctx->user_port), !v4, &to) != PASS)
+		return REFUSE;
+	if (to) {
+		ctx->user_ip6[0] = 0;
+		ctx->user_ip6[1] = 0;
+		ctx->user_ip6[2] = v4 ? bpf_htonl(0xffff) : 0;
+		ctx->user_ip6[3] = v4 ? bpf_htonl(LOOPBACK4) : bpf_htonl(1);
+		ctx->user_port = bpf_htons(to);
+	}
+	return PASS;
+}
+
+/* The client sees the peer that it asked for. */
+SEC("cgroup/getpeername4")
+int getpeername4(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct sluice_origin *origin = sk ? bpf_sk_storage_get(&origins, sk, 0, 0) : NULL;
+
+	if (origin) {
+		ctx->user_ip4 = ((struct address *)origin->address)->word[3];
+		ctx->user_port = bpf_htons(origin->port);
+	}
+	return PASS;
+}
+
+SEC("cgroup/getpeername6")
+int getpeername6(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct sluice_origin *origin = sk ? bpf_sk_storage_get(&origins, sk, 0, 0) : NULL;
+
+	if (origin) {
+		struct address *address = (struct address *)origin->address;
+
+		ctx->user_ip6[0] = address->word[0];
+		ctx->user_ip6[1] = address->word[1];
+		ctx->user_ip6[2] = address->word[2];
+		ctx->user_ip6[3] = address->word[3];
+		ctx->user_port = bpf_htons(origin->port);
+	}
+	return PASS;
+}
+
+/* By allowing two kinds: raw, ping, MPTCP, SCTP, UDP-Lite and what comes later have no way past connect(). */
+SEC("cgroup/sock_create")
+int sock_create(struct bpf_sock *ctx)
+{
+	__u64 *birth;
+
+	if (ctx->family != AF_INET && ctx->family != AF_INET6)
+		return REFUSE;
+	if (!(ctx->type == SOCK_STREAM && ctx->protocol == IPPROTO_TCP) &&
+	    !(ctx->type == SOCK_DGRAM && ctx->protocol == IPPROTO_UDP))
+		return REFUSE;
+	birth = bpf_sk_storage_get(&births, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!birth)
+		return REFUSE;
+	*birth = bpf_get_current_cgroup_id();
+	return PASS;
+}
+
+/* Whoever holds the daemon's port after its death would be taken for the daemon by the packet filters below. */
+static __always_inline int may_bind(struct bpf_sock_addr *ctx)
+{
+	__u16 port = listener_port();
+
+	return port != 0 && bpf_ntohs(ctx->user_port) == port ? REFUSE : PASS;
+}
+
+SEC("cgroup/bind4")
+int bind4(struct bpf_sock_addr *ctx)
+{
+	return may_bind(ctx);
+}
+
+SEC("cgroup/bind6")
+int bind6(struct bpf_sock_addr *ctx)
+{
+	return may_bind(ctx);
+}
+
+/* Runs for datagrams with an address; those on a connected socket went through connect4/6. */
+SEC("cgroup/sendmsg4")
+int sendmsg4(struct bpf_sock_addr *ctx)
+{
+	struct address address = mapped(ctx->user_ip4);
+
+	return bpf_ntohs(ctx->user_port) == SLUICE_DNS_PORT && is_resolver(&address) ? PASS : REFUSE;
+}
+
+SEC("cgroup/sendmsg6")
+int sendmsg6(struct bpf_sock_addr *ctx)
+{
+	struct address address;
+
+	address.word[0] = ctx->user_ip6[0];
+	address.word[1] = ctx->user_ip6[1];
+	address.word[2] = ctx->user_ip6[2];
+	address.word[3] = ctx->user_ip6[3];
+	return bpf_ntohs(ctx->user_port) == SLUICE_DNS_PORT && is_resolver(&address) ? PASS : REFUSE;
+}
+
+/* One end of a packet, as the packet filters need it. */
+struct end {
+	struct address address;
+	__u16 port;
+};
+
+/*
+ * Reads the end that is not the agent's: destination of what goes out, source of what comes in. Answers the transport
+ * protocol, or -1 for what has no whole TCP or UDP header right behind the IP header (RFC 791, RFC 8200).
+ */
+static __always_inline int far_end(struct __sk_buff *skb, int out, struct end *end)
+{
+	int protocol, at;
+	__be16 port;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		struct iphdr ip;
+
+		if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) < 0 || (ip.frag_off & bpf_htons(IP_FRAGMENT)))
+			return -1;
+		protocol = ip.protocol;
+		at = ip.ihl * 4;
+		end->address = mapped(out ? ip.daddr : ip.saddr);
+	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		struct ipv6hdr ip;
+
+		if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) < 0)
+			return -1;
+		protocol = ip.nexthdr;
+		at = sizeof(ip);
+		__builtin_memcpy(end->address.byte, out ? &ip.daddr : &ip.saddr, sizeof(end->address.byte));
+	} else {
+		return -1;
+	}
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
+		return -1;
+	/* Both headers begin with source and destination port. */
+	if (bpf_skb_load_bytes(skb, at + (out ? 2 : 0), &port, sizeof(port)) < 0)
+		return -1;
+	end->port = bpf_ntohs(port);
+	return protocol;
+}
+
+static __always_inline int is_daemon(const struct __sk_buff *skb, const struct end *end)
+{
+	__u16 port = listener_port();
+	int v4 = is_mapped(&end->address) && end->address.word[3] == bpf_htonl(LOOPBACK4);
+	int v6 = end->address.half[0] == 0 && end->address.half[1] == bpf_cpu_to_be64(1);
+
+	return port != 0 && end->port == port && (v4 || v6) && skb->ifindex == IFINDEX_LO;
+}
+
+/* The backstop: whatever way a packet took, it goes to the daemon or to a resolver, or nowhere. */
+static __always_inline int may_travel(struct __sk_buff *skb, int out)
+{
+	struct end end = {};
+	int protocol = far_end(skb, out, &end);
+
+	if (protocol == IPPROTO_TCP)
+		return is_daemon(skb, &end) ? PASS : REFUSE;
+	if (protocol == IPPROTO_UDP)
+		return end.port == SLUICE_DNS_PORT && is_resolver(&end.address) ? PASS : REFUSE;
+	return REFUSE;
+}
+
+SEC("cgroup_skb/egress")
+int egress(struct __sk_buff *skb)
+{
+	return may_travel(skb, 1);
+}
+
+SEC("cgroup_skb/ingress")
+int ingress(struct __sk_buff *skb)
+{
+	return may_travel(skb, 0);
+}
+
+/*
+ * The client's end of a connection: for the passive side the remote one, for the client its own. The barrier keeps
+ * the compiler from merging reads of both families into one at a computed offset, which the verifier refuses.
+ */
+static __always_inline int pending_key(struct bpf_sock_ops *ops, int remote, struct sluice_pending_key *key)
+{
+	struct address address;
+
+	if (ops->family == AF_INET) {
+		__u32 ip4 = remote ? ops->remote_ip4 : ops->local_ip4;
+
+		asm volatile("" : "+r"(ip4));
+		address = mapped(ip4);
+	} else if (ops->family == AF_INET6) {
+		address.word[0] = remote ? ops->remote_ip6[0] : ops->local_ip6[0];
+		address.word[1] = remote ? ops->remote_ip6[1] : ops->local_ip6[1];
+		address.word[2] = remote ? ops->remote_ip6[2] : ops->local_ip6[2];
+		address.word[3] = remote ? ops->remote_ip6[3] : ops->local_ip6[3];
+	} else {
+		return -1;
+	}
+	__builtin_memset(key, 0, sizeof(*key));
+	key->netns_cookie = bpf_get_netns_cookie(ops);
+	__builtin_memcpy(key->address, address.byte, sizeof(key->address));
+	/* remote_port is in network order, local_port in host order (include/uapi/linux/bpf.h). */
+	key->port = remote ? bpf_ntohl(ops->remote_port) : ops->local_port;
+	return 0;
+}
+
+static __always_inline void client_syn(struct bpf_sock_ops *ops)
+{
+	struct sluice_pending_key key;
+	struct sluice_origin *origin;
+	struct tcp_sock *tcp;
+	struct bpf_sock *sk = ops->sk;
+
+	if (!sk || pending_key(ops, 0, &key) < 0)
+		return;
+	origin = bpf_sk_storage_get(&origins, sk, 0, 0);
+	tcp = bpf_skc_to_tcp_sock(sk);
+	if (!origin || !tcp)
+		return;
+	origin->isn = tcp->write_seq;
+	/* Deleted on the way to CLOSE. Without that callback an entry would stay for the port's next user. */
+	if (bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG) != 0)
+		return;
+	if (bpf_map_update_elem(&pending, &key, origin, BPF_ANY) < 0)
+		bpf_map_delete_elem(&pending, &key);
+}
+
+static __always_inline void client_closed(struct bpf_sock_ops *ops)
+{
+	struct sluice_pending_key key;
+	struct sluice_origin *entry;
+
+	if (pending_key(ops, 0, &key) < 0)
+		return;
+	entry = bpf_map_lookup_elem(&pending, &key);
+	if (entry && entry->socket_cookie == bpf_get_socket_cookie(ops))
+		bpf_map_delete_elem(&pending, &key);
+}
+
+SEC("sockops")
+int client_sockops(struct bpf_sock_ops *ops)
+{
+	if (ops->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
+		client_syn(ops);
+	else if (ops->op == BPF_SOCK_OPS_STATE_CB && ops->args[1] == BPF_TCP_CLOSE)
+		client_closed(ops);
+	return 1;
+}
+
+static __always_inline void daemon_accepts(struct bpf_sock_ops *ops)
+{
+	struct sluice_pending_key key;
+	struct sluice_origin *entry, *origin;
+	struct bpf_sock *sk = ops->sk;
+
+	if (!sk || pending_key(ops, 1, &key) < 0)
+		return;
+	entry = bpf_map_lookup_elem(&pending, &key);
+	/* The sequence number is the client's own: an entry left by another connection can't fit by accident. */
+	if (!entry || entry->isn + 1 != ops->rcv_nxt)
+		return;
+	origin = bpf_sk_storage_get(&accepted, sk, entry, BPF_SK_STORAGE_GET_F_CREATE);
+	(void)origin; /* no memory: no origin, refused by the daemon */
+	bpf_map_delete_elem(&pending, &key);
+}
+
+SEC("sockops")
+int daemon_sockops(struct bpf_sock_ops *ops)
+{
+	struct bpf_sock *sk = ops->sk;
+
+	if (ops->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) {
+		daemon_accepts(ops);
+	} else if (ops->op == BPF_SOCK_OPS_TCP_LISTEN_CB && sk) {
+		__u32 one = 1;
+
+		bpf_sk_storage_get(&listeners, sk, &one, BPF_SK_STORAGE_GET_F_CREATE);
+	}
+	return 1;
+}

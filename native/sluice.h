@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The contract between the BPF programs, sluice-helper, sluice-launch and libsluice.so (and through it the daemon).
+ * Fixed-width fields, explicit padding, host byte order unless said otherwise. lib/layout.c prints every offset and a
+ * test of daemon/intake holds the TypeScript side against it.
+ */
+#ifndef SLUICE_H
+#define SLUICE_H
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#include <stddef.h>
+#endif
+
+#define SLUICE_COMM_LEN 16
+#define SLUICE_EXE_LEN 256
+#define SLUICE_RESOLVERS_MAX 8
+#define SLUICE_PENDING_DEFAULT 16384
+#define SLUICE_DNS_PORT 53
+
+/* File names below the pin directory. Links lie in SLUICE_PIN_LINKS, which only root may enter. */
+#define SLUICE_PIN_LINKS "links"
+#define SLUICE_PIN_ACCEPTED "accepted" /* accepted socket -> struct sluice_origin; the daemon reads it */
+#define SLUICE_PIN_LISTENER "listener" /* struct sluice_listener; the daemon writes it */
+
+/* Session ids: 128 random bits in lower-case hex. */
+#define SLUICE_SESSION_LEN 32
+
+/* What the kernel knew when a process called connect(). */
+struct sluice_origin {
+	__u8 address[16];     /* where the process meant to go; IPv4 as ::ffff:a.b.c.d, network order */
+	__u64 cgroup_id;      /* cgroup v2 of the process, which is the session */
+	__u64 netns_cookie;   /* network namespace of the socket */
+	__u64 socket_cookie;  /* the client's socket */
+	__u64 time;           /* CLOCK_MONOTONIC, nanoseconds */
+	__u32 pid;            /* thread group, in the initial pid namespace */
+	__u32 uid;            /* in the initial user namespace */
+	__u32 gid;
+	__u32 isn;            /* initial sequence number: ties the accepted socket to this very connect() */
+	__u16 port;           /* where the process meant to go */
+	__u8 family;          /* AF_INET or AF_INET6: of the client's socket, so 10 for a v4-mapped address */
+	__u8 protocol;        /* IPPROTO_TCP */
+	__u16 exe_len;        /* bytes used of `exe`; 0: unknown */
+	__u8 pad[2];
+	char comm[SLUICE_COMM_LEN];
+	/*
+	 * Path of the executable by its components, last one first, each ended by NUL; without a final empty
+	 * component the path was too long or too deep and what is here is its tail.
+	 */
+	char exe[SLUICE_EXE_LEN];
+};
+
+/* Key of a connection between connect() and its acceptance. The client's side of it, since that is what both ends see. */
+struct sluice_pending_key {
+	__u64 netns_cookie;
+	__u8 address[16];
+	__u16 port;
+	__u8 pad[6];
+};
+
+/* Written by the daemon. port 0, as at the beginning, means that every connect() of an agent is refused. */
+struct sluice_listener {
+	__u16 port; /* on 127.0.0.1 and ::1 */
+	__u8 pad[6];
+};
+
+/* Written by the helper. */
+struct sluice_host {
+	__u32 resolvers; /* how many of the addresses below count */
+	__u32 pad;
+	__u8 resolver[SLUICE_RESOLVERS_MAX][16]; /* DNS over UDP goes here and nowhere else */
+};
+
+#ifndef __VMLINUX_H__
+_Static_assert(sizeof(struct sluice_origin) == 344, "layout of sluice_origin");
+_Static_assert(offsetof(struct sluice_origin, cgroup_id) == 16, "layout of sluice_origin");
+_Static_assert(offsetof(struct sluice_origin, pid) == 48, "layout of sluice_origin");
+_Static_assert(offsetof(struct sluice_origin, port) == 64, "layout of sluice_origin");
+_Static_assert(offsetof(struct sluice_origin, comm) == 72, "layout of sluice_origin");
+_Static_assert(offsetof(struct sluice_origin, exe) == 88, "layout of sluice_origin");
+_Static_assert(sizeof(struct sluice_pending_key) == 32, "layout of sluice_pending_key");
+_Static_assert(sizeof(struct sluice_listener) == 8, "layout of sluice_listener");
+_Static_assert(sizeof(struct sluice_host) == 136, "layout of sluice_host");
+#endif
+
+#endif
