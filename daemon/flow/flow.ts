@@ -175,4 +175,8 @@ class GreetingHost implements Host {
   tokenIs(text: string): boolean {
     return this.#parts.tokenIs(this.flow.session, text);
   }
+
+  token(): string | null {
+    return this.#parts.token(this.flow.session);
+  }
 }

@@ -137,6 +137,8 @@ export interface Host {
   credential(): Promise<Credential | null>;
   /** Whether this is the token of the flow's own session. Constant time. */
   tokenIs(text: string): boolean;
+  /** The token itself, for challenge-response logins. Null: it is not known any more. */
+  token(): string | null;
 }
 
 export interface Upstream extends Channel {
@@ -165,6 +167,8 @@ export interface Protocol {
   recognise(first: Buffer): 'yes' | 'no' | 'more';
   /** Carries both logins out. Null: the connection was a side request that is done with. Rejects with SluiceError. */
   greet(host: Host): Promise<Opened | null>;
-  /** A native error for a connection that is refused before or during the greeting. */
+  /** Hears a client out that nobody will serve, so far that it can be told why in its own protocol. */
+  decline(client: Channel, refusal: Refusal): Promise<void>;
+  /** A native error that ends a greeting. */
   farewell(refusal: Refusal): Buffer;
 }

@@ -1,0 +1,121 @@
+/**
+ * Where redirected connections arrive: one port on both loopback addresses. The kernel says of each accepted socket who
+ * made it and where it meant to go; one of which it says nothing, or which no session is behind, gets no further.
+ */
+import { randomBytes } from 'node:crypto';
+import net from 'node:net';
+import { type ErrorCode, SluiceError } from '../core/errors.ts';
+import type { EventInput, Recorder } from '../core/event.ts';
+import type { Flow, Origin, Session } from '../core/principal.ts';
+
+export interface Arrival {
+  readonly flow: Flow;
+  readonly socket: net.Socket;
+}
+
+export interface ListenerOptions {
+  /** The kernel's record of the accepted socket with this descriptor; null: it was not redirected. */
+  origin(fd: number): Origin | null;
+  session(cgroupId: bigint): Session | null;
+  readonly recorder: Recorder;
+  arrive(arrival: Arrival): void;
+  onFault(error: unknown): void;
+  /** Connections at once. */
+  readonly limit: number;
+}
+
+const LOOPBACK = ['127.0.0.1', '::1'] as const;
+/** Ports that are tried until one is free on both addresses. */
+const TRIES = 50;
+
+export class Listener {
+  readonly #options: ListenerOptions;
+  readonly #servers: net.Server[] = [];
+  #open = 0;
+  port = 0;
+
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+  }
+
+  /** `port` 0: any that is free. @throws SluiceError CONFIG_INVALID. */
+  async listen(port: number): Promise<number> {
+    for (let tries = 0; ; tries++) {
+      try {
+        const first = await this.#bind(LOOPBACK[0], port);
+        this.port = (first.address() as net.AddressInfo).port;
+        await this.#bind(LOOPBACK[1], this.port);
+        return this.port;
+      } catch (cause) {
+        this.close();
+        if (port !== 0 || tries === TRIES) {
+          throw new SluiceError('CONFIG_INVALID', `could not listen on port ${port} of the loopback addresses: ${(cause as Error).message}`, { cause });
+        }
+      }
+    }
+  }
+
+  close(): void {
+    for (const server of this.#servers.splice(0)) server.close();
+  }
+
+  #bind(host: string, port: number): Promise<net.Server> {
+    const server = net.createServer({ pauseOnConnect: true, noDelay: true, keepAlive: true }, (socket) => this.#accept(socket));
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host, port, backlog: 1024, ipv6Only: true }, () => {
+        server.off('error', reject);
+        server.on('error', (error) => this.#options.onFault(error));
+        this.#servers.push(server);
+        resolve(server);
+      });
+    });
+  }
+
+  #accept(socket: net.Socket): void {
+    this.#open++;
+    socket.once('close', () => this.#open--);
+    // Until somebody takes the socket over, a reset must not end the daemon.
+    socket.on('error', () => {});
+    let origin: Origin | null = null;
+    try {
+      // Node has no public way to a socket's descriptor; the kernel's record hangs on it.
+      const fd = (socket as unknown as { _handle: { fd: number } | null })._handle?.fd ?? -1;
+      origin = fd < 0 ? null : this.#options.origin(fd);
+      const session = this.#admit(origin);
+      const flow: Flow = { id: randomBytes(8).toString('hex'), session, origin: origin!, startedAt: Date.now() };
+      this.#options.arrive({ flow, socket });
+    } catch (error) {
+      socket.destroy();
+      this.#turnedAway(origin, error);
+    }
+  }
+
+  /** @throws SluiceError FLOW_UNKNOWN, FLOW_NO_SESSION, FLOW_LIMIT. */
+  #admit(origin: Origin | null): Session {
+    if (origin === null) throw new SluiceError('FLOW_UNKNOWN', 'a connection came that the kernel did not redirect');
+    if (origin.port === this.port && isLoopback(origin.address)) throw new SluiceError('FLOW_UNKNOWN', 'an agent connected to the daemon itself');
+    if (this.#open > this.#options.limit) throw new SluiceError('FLOW_LIMIT', `${this.#options.limit} connections are open already`);
+    const session = this.#options.session(origin.cgroupId);
+    if (session === null) throw new SluiceError('FLOW_NO_SESSION', `no session has the cgroup ${origin.cgroupId} of process ${origin.pid}`);
+    return session;
+  }
+
+  #turnedAway(origin: Origin | null, error: unknown): void {
+    const code: ErrorCode = error instanceof SluiceError ? error.code : 'INTERNAL';
+    if (code === 'INTERNAL') this.#options.onFault(error);
+    const about: Partial<EventInput> =
+      origin === null
+        ? {}
+        : { pid: origin.pid, uid: origin.uid, exe: origin.exe, cgroup: String(origin.cgroupId), address: origin.address, port: origin.port };
+    try {
+      this.#options.recorder.record({ type: 'fault', ...about, decision: 'deny', error: code, message: error instanceof SluiceError ? error.message : 'internal fault' });
+    } catch (fault) {
+      this.#options.onFault(fault);
+    }
+  }
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.');
+}
