@@ -1,0 +1,203 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { mock, type TestContext, test } from 'node:test';
+import { SluiceError } from '../core/errors.ts';
+import type { EventInput, Recorder } from '../core/event.ts';
+import { type CgroupState, Sessions } from './sessions.ts';
+
+/** cgroups as the helper keeps them, without a kernel. */
+class Host {
+  readonly cgroups = new Map<string, CgroupState>();
+  next = 0x1_0000_0007n;
+
+  readonly root: string;
+
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  async createSession(id: string) {
+    const cgroupId = this.next++;
+    this.cgroups.set(id, { id, cgroupId, populated: false });
+    return { cgroupId, path: join(this.root, id) };
+  }
+
+  async endSession(id: string) {
+    this.cgroups.delete(id);
+  }
+
+  async listSessions() {
+    return [...this.cgroups.values()];
+  }
+
+  set(id: string, change: Partial<CgroupState>) {
+    this.cgroups.set(id, { ...this.cgroups.get(id)!, ...change });
+  }
+}
+
+const OPENING = {
+  principal: { subject: 'local:ada', groups: ['ai-agents'] },
+  uid: 1001,
+  command: ['claude', 'postgresql://ada:secret@db/shop'],
+};
+
+function begin(t: TestContext) {
+  const directory = mkdtempSync(join(tmpdir(), 'sluice-sessions-'));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  const host = new Host(directory);
+  const events: EventInput[] = [];
+  const ended: string[] = [];
+  const faults: unknown[] = [];
+  const fail = { record: false };
+  const recorder: Recorder = {
+    record: (event) => {
+      if (fail.record) throw new SluiceError('AUDIT_FULL', 'recording: no room');
+      events.push(event);
+      return { done: true, committed: async () => {}, durable: async () => {} };
+    },
+  };
+  const path = join(directory, 'sessions.json');
+  const start = () =>
+    new Sessions({
+      path,
+      cgroups: host,
+      recorder,
+      onEnd: (session) => ended.push(session.id),
+      onFault: (error) => faults.push(error),
+    });
+  const last = () => events.at(-1)!;
+  return { host, events, ended, faults, fail, path, start, last };
+}
+
+const code = (expected: string) => (error: unknown) => error instanceof SluiceError && error.code === expected;
+
+test('a session is found by its cgroup and its token, and by nothing once it has ended', async (t) => {
+  const { host, events, ended, start } = begin(t);
+  const sessions = start();
+  const { session, token } = await sessions.open(OPENING);
+  const other = await sessions.open(OPENING);
+  assert.notEqual(session.id, other.session.id);
+  assert.equal(sessions.find(session.cgroupId), session);
+  assert.equal(sessions.find(session.cgroupId + 100n), null);
+  assert.equal(sessions.byToken(token), session);
+  assert.ok(sessions.tokenIs(session, token));
+  assert.ok(!sessions.tokenIs(other.session, token));
+  assert.equal(sessions.byToken(''), null);
+  assert.equal(sessions.token(session), token);
+
+  await sessions.end(session.id, 'asked for');
+  assert.equal(sessions.find(session.cgroupId), null);
+  assert.equal(sessions.byToken(token), null);
+  assert.ok(!sessions.tokenIs(session, token));
+  assert.deepEqual(ended, [session.id]);
+  assert.ok(!host.cgroups.has(session.id));
+  assert.deepEqual(
+    events.map((event) => event.type),
+    ['session.start', 'session.start', 'session.end'],
+  );
+  await assert.rejects(sessions.end(session.id, 'again'), code('SESSION_UNKNOWN'));
+});
+
+test('no token and no password of the command line is written down', async (t) => {
+  const { events, path, start } = begin(t);
+  const { token } = await start().open(OPENING);
+  const written = readFileSync(path, 'utf8') + JSON.stringify(events);
+  assert.ok(!written.includes(token));
+  assert.ok(!written.includes('secret'));
+  assert.match(written, /postgresql:\/\/ada:\*\*\*@db\/shop/);
+});
+
+test('a daemon that starts again knows its sessions at once, tokens included', async (t) => {
+  const { host, start } = begin(t);
+  host.next = 2n ** 63n + 1n; // no double holds it
+  const { session, token } = await start().open(OPENING);
+  const again = start();
+  assert.deepEqual(again.find(2n ** 63n + 1n), { ...session, command: session.command });
+  assert.ok(again.tokenIs(session, token));
+  assert.equal(again.token(session), null, 'only the hash was kept');
+});
+
+test('a file of sessions that is not what was written stops the start', async (t) => {
+  const { path, start } = begin(t);
+  await start().open(OPENING);
+  const good = readFileSync(path, 'utf8');
+  for (const bad of [
+    '',
+    '{',
+    good.slice(0, -5),
+    good.replace('"version":1', '"version":2'),
+    good.replace('"uid":1001', '"uid":"0"'),
+  ]) {
+    writeFileSync(path, bad);
+    assert.throws(start, code('STATE_FAILED'), bad.slice(0, 20));
+  }
+});
+
+test('a session whose start cannot be recorded or kept is undone', async (t) => {
+  const { host, fail, path, start } = begin(t);
+  const sessions = start();
+  fail.record = true;
+  await assert.rejects(sessions.open(OPENING), code('AUDIT_FULL'));
+  fail.record = false;
+  assert.deepEqual(sessions.list(), []);
+  assert.equal(host.cgroups.size, 0);
+  assert.deepEqual(JSON.parse(readFileSync(path, 'utf8')).sessions, []);
+  rmSync(join(path, '..'), { recursive: true });
+  await assert.rejects(sessions.open(OPENING), code('STATE_FAILED'));
+  assert.equal(host.cgroups.size, 0);
+});
+
+test('after the last process the session ends; before the first one it has its time', async (t) => {
+  mock.timers.enable({ apis: ['Date'], now: 1_700_000_000_000 });
+  t.after(() => mock.timers.reset());
+  const { host, last, start } = begin(t);
+  const sessions = start();
+  const { session } = await sessions.open(OPENING);
+  await sessions.reconcile();
+  assert.equal(sessions.get(session.id), session, 'not launched yet');
+  host.set(session.id, { populated: true });
+  await sessions.reconcile();
+  host.set(session.id, { populated: false });
+  await sessions.reconcile();
+  assert.equal(sessions.get(session.id), null);
+  assert.match(last().reason!, /last process/);
+
+  const never = await sessions.open(OPENING);
+  mock.timers.tick(60_000);
+  await sessions.reconcile();
+  assert.equal(sessions.get(never.session.id), null);
+  assert.match(last().reason!, /no process/);
+});
+
+test('a cgroup that is gone or another one ends the session, and one that nobody knows is removed', async (t) => {
+  const { host, ended, start } = begin(t);
+  const before = start();
+  const gone = await before.open(OPENING);
+  const exchanged = await before.open(OPENING);
+  const stays = await before.open(OPENING);
+  for (const { session } of [gone, exchanged, stays]) host.set(session.id, { populated: true });
+  await before.reconcile();
+  host.cgroups.delete(gone.session.id);
+  host.set(exchanged.session.id, { cgroupId: 12345n });
+  await host.createSession('f'.repeat(32));
+  const sessions = start();
+  await sessions.reconcile();
+  assert.deepEqual(
+    sessions.list().map((each) => each.id),
+    [stays.session.id],
+  );
+  assert.deepEqual(ended.toSorted(), [gone.session.id, exchanged.session.id].toSorted());
+  assert.deepEqual([...host.cgroups.keys()], [stays.session.id]);
+});
+
+test('a session that is being opened while cgroups are compared is left alone', async (t) => {
+  const { host, start } = begin(t);
+  const sessions = start();
+  const opening = sessions.open(OPENING);
+  await sessions.reconcile();
+  const { session } = await opening;
+  assert.equal(sessions.find(session.cgroupId), session);
+  assert.equal(host.cgroups.size, 1);
+});

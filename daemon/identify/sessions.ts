@@ -1,0 +1,275 @@
+/**
+ * Running sessions: which principal stands behind which cgroup. The kernel's cgroup id of a process is the only thing that
+ * a flow's session is found by. Kept in a file, so that a daemon that starts again knows the sessions that run on.
+ */
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SluiceError } from '../core/errors.ts';
+import type { Recorder } from '../core/event.ts';
+import type { Principal, Session } from '../core/principal.ts';
+import { type Kept, SessionFile } from './session-file.ts';
+
+/** What the kernel side does for sessions; sluice-helper answers it. */
+export interface Cgroups {
+  /** Makes the session's cgroup, with all programs attached, for processes of this uid. */
+  createSession(id: string, uid: number): Promise<{ readonly cgroupId: bigint; readonly path: string }>;
+  /** Kills what is left in it and removes it. Resolves also when it is gone already. */
+  endSession(id: string): Promise<void>;
+  listSessions(): Promise<readonly CgroupState[]>;
+}
+
+export interface CgroupState {
+  readonly id: string;
+  readonly cgroupId: bigint;
+  /** Whether any process is in it. */
+  readonly populated: boolean;
+}
+
+export interface SessionsOptions {
+  /** File that the running sessions are kept in. */
+  readonly path: string;
+  readonly cgroups: Cgroups;
+  readonly recorder: Recorder;
+  /** A session has ended, for whatever reason: flows are closed, what was remembered for it is forgotten. Must not throw. */
+  readonly onEnd: (session: Session) => void;
+  readonly onFault: (error: unknown) => void;
+  /** How long a new session may stay without a process, milliseconds. Default 60,000. */
+  readonly launchTime?: number;
+}
+
+export interface Opening {
+  readonly principal: Principal;
+  /** uid whose session it is, and under which the agent runs. */
+  readonly uid: number;
+  readonly command: readonly string[];
+}
+
+export interface Opened {
+  readonly session: Session;
+  /** For the agent's environment. Given out here and nowhere else. */
+  readonly token: string;
+  /** The session's cgroup directory. */
+  readonly path: string;
+}
+
+interface Running {
+  readonly session: Session;
+  readonly path: string;
+  readonly tokenHash: Buffer;
+  /** In memory only: null after a restart. */
+  readonly token: string | null;
+  /** Whether a process has been seen in it: an empty cgroup is over only after that. */
+  launched: boolean;
+}
+
+/** Says what it is to whoever finds it in a log. */
+const TOKEN_PREFIX = 'sluice_';
+
+export class Sessions {
+  readonly #options: SessionsOptions;
+  readonly #file: SessionFile;
+  readonly #byId = new Map<string, Running>();
+  readonly #byCgroup = new Map<bigint, Running>();
+  /** Ids whose cgroup may be there before they are known. */
+  readonly #opening = new Set<string>();
+
+  /** @throws SluiceError STATE_FAILED when the file is there and can't be read: guessing whose flows those are is no way on. */
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+    this.#file = new SessionFile(options.path);
+    for (const { tokenHash, ...kept } of this.#file.read()) {
+      this.#insert({ ...kept, tokenHash: Buffer.from(tokenHash, 'hex'), token: null });
+    }
+  }
+
+  /**
+   * Starts a session: cgroup made, kept on disk, recorded on disk, in this order; a failure undoes what was done.
+   * @throws SluiceError STATE_FAILED, AUDIT_FULL, AUDIT_FAILED, and what the helper throws.
+   */
+  async open({ principal, uid, command }: Opening): Promise<Opened> {
+    const id = randomBytes(16).toString('hex');
+    this.#opening.add(id);
+    try {
+      return await this.#open(id, { principal, uid, command: command.map(withoutPassword) });
+    } finally {
+      this.#opening.delete(id);
+    }
+  }
+
+  /** The session of this cgroup, or null. */
+  find(cgroupId: bigint): Session | null {
+    return this.#byCgroup.get(cgroupId)?.session ?? null;
+  }
+
+  get(id: string): Session | null {
+    return this.#byId.get(id)?.session ?? null;
+  }
+
+  /** The session that this token was given to, or null. */
+  byToken(token: string): Session | null {
+    const hash = digest(token);
+    for (const running of this.#byId.values()) {
+      if (timingSafeEqual(running.tokenHash, hash)) return running.session;
+    }
+    return null;
+  }
+
+  /** Whether this is the token of the session. */
+  tokenIs(session: Session, text: string): boolean {
+    const running = this.#byId.get(session.id);
+    return running !== undefined && timingSafeEqual(running.tokenHash, digest(text));
+  }
+
+  /** The token in clear, for challenge-response logins; null when it is not known any more, after a restart. */
+  token(session: Session): string | null {
+    return this.#byId.get(session.id)?.token ?? null;
+  }
+
+  list(): Session[] {
+    return [...this.#byId.values()].map((running) => running.session);
+  }
+
+  /**
+   * Ends a session: from here on its flows belong to nobody, its token is dead, its processes are killed.
+   * @throws SluiceError SESSION_UNKNOWN; what the helper throws, and the session has ended nevertheless.
+   */
+  async end(id: string, reason: string): Promise<void> {
+    const running = this.#byId.get(id);
+    if (running === undefined) throw new SluiceError('SESSION_UNKNOWN', `there is no running session ${id}`);
+    this.#remove(running.session);
+    this.#options.onEnd(running.session);
+    try {
+      await this.#options.cgroups.endSession(id);
+    } finally {
+      await this.#forget(running.session, reason);
+    }
+  }
+
+  /**
+   * Compares with the cgroups that there are; at the start, and then every few seconds. Sessions whose cgroup is gone have
+   * ended; those whose command is over are ended; a cgroup that nobody knows is removed.
+   */
+  async reconcile(): Promise<void> {
+    const states = new Map((await this.#options.cgroups.listSessions()).map((each) => [each.id, each]));
+    const now = Date.now();
+    for (const running of [...this.#byId.values()]) {
+      const { session } = running;
+      const state = states.get(session.id);
+      states.delete(session.id);
+      const young = now - session.startedAt < (this.#options.launchTime ?? 60_000);
+      if (state === undefined) {
+        // One that was opened while the list was under way is not in it.
+        if (!young || running.launched) await this.#over(session.id, 'its cgroup is gone');
+      } else if (state.cgroupId !== session.cgroupId) {
+        await this.#over(session.id, 'its cgroup is another one');
+      } else if (state.populated) {
+        await this.#launched(running);
+      } else if (running.launched || hasRun(running.path)) {
+        await this.#over(session.id, 'its last process is gone');
+      } else if (!young) {
+        await this.#over(session.id, 'no process was started in it');
+      }
+    }
+    for (const { id } of states.values()) {
+      if (!this.#byId.has(id) && !this.#opening.has(id))
+        await this.#options.cgroups.endSession(id).catch(this.#options.onFault);
+    }
+  }
+
+  async #open(id: string, { principal, uid, command }: Opening): Promise<Opened> {
+    const token = TOKEN_PREFIX + randomBytes(32).toString('base64url');
+    const { cgroupId, path } = await this.#options.cgroups.createSession(id, uid);
+    const session: Session = { id, principal, cgroupId, uid, command, startedAt: Date.now() };
+    try {
+      const other = this.#byCgroup.get(cgroupId);
+      if (other !== undefined) {
+        throw new SluiceError('INTERNAL', `cgroup ${cgroupId} of a new session belongs to session ${other.session.id}`);
+      }
+      this.#insert({ session, path, tokenHash: digest(token), token, launched: false });
+      await this.#save();
+      await this.#options.recorder.record({ ...about(session), type: 'session.start' }).durable();
+    } catch (error) {
+      this.#remove(session);
+      await this.#options.cgroups.endSession(id).catch(this.#options.onFault);
+      await this.#save().catch(this.#options.onFault);
+      throw error;
+    }
+    return { session, token, path };
+  }
+
+  async #launched(running: Running): Promise<void> {
+    if (running.launched) return;
+    running.launched = true;
+    await this.#save().catch(this.#options.onFault);
+  }
+
+  async #over(id: string, reason: string): Promise<void> {
+    if (this.#byId.has(id)) await this.end(id, reason).catch(this.#options.onFault);
+  }
+
+  /** The end is a fact already: a failed write of it is reported, not thrown. */
+  async #forget(session: Session, reason: string): Promise<void> {
+    try {
+      await this.#save();
+      await this.#options.recorder.record({ ...about(session), type: 'session.end', reason }).committed();
+    } catch (error) {
+      this.#options.onFault(error);
+    }
+  }
+
+  #insert(running: Running): void {
+    this.#byId.set(running.session.id, running);
+    this.#byCgroup.set(running.session.cgroupId, running);
+  }
+
+  #remove(session: Session): void {
+    this.#byId.delete(session.id);
+    if (this.#byCgroup.get(session.cgroupId)?.session === session) this.#byCgroup.delete(session.cgroupId);
+  }
+
+  #save(): Promise<void> {
+    return this.#file.write(() =>
+      Array.from(
+        this.#byId.values(),
+        ({ session, path, tokenHash, launched }): Kept => ({
+          session,
+          path,
+          tokenHash: tokenHash.toString('hex'),
+          launched,
+        }),
+      ),
+    );
+  }
+}
+
+/** Whether any process used the cgroup's processors: a command may come and go between two looks at it. cgroups(7), cpu.stat. */
+function hasRun(path: string): boolean {
+  try {
+    return /^usage_usec [1-9]/m.test(readFileSync(join(path, 'cpu.stat'), 'utf8'));
+  } catch {
+    // Not readable: then the time allowed for launching decides.
+    return false;
+  }
+}
+
+/** Connection URLs carry passwords, and a command line is shown and recorded. */
+function withoutPassword(word: string): string {
+  return word.replace(/(\w:\/\/[^\s:/@]*):[^\s/@]*@/g, '$1:***@');
+}
+
+function digest(token: string): Buffer {
+  return createHash('sha256').update(token).digest();
+}
+
+function about(session: Session) {
+  const { id, principal, uid, cgroupId, command } = session;
+  return {
+    session: id,
+    subject: principal.subject,
+    groups: principal.groups,
+    uid,
+    cgroup: String(cgroupId),
+    text: command.join(' '),
+  };
+}
