@@ -1,0 +1,131 @@
+/** The policy in force: one immutable object per version of the files. */
+import type { Decision } from '../core/decision.ts';
+import type { Obligations } from '../core/mask.ts';
+import type { Policy, Question } from '../core/policy.ts';
+import type { Principal } from '../core/principal.ts';
+import type { Resource } from '../core/resource.ts';
+import type { AddressTable } from './address.ts';
+import { Bench, byName, withObserved } from './decide.ts';
+import type { Diagnostic } from './diagnostic.ts';
+import { type LocalUser, principalFrom } from './identity.ts';
+import { ObligationTable, type DetectRule, type MaskRule } from './obligation.ts';
+import { NameTable } from './pattern.ts';
+import { isWho, type Rule } from './rule.ts';
+import type { IdentityEntry } from './schema.ts';
+
+export interface Parts {
+  readonly version: string;
+  readonly files: readonly string[];
+  readonly resources: ReadonlyMap<string, Resource>;
+  /** Resources declared in a file in observe mode. */
+  readonly observed: ReadonlySet<string>;
+  readonly addresses: AddressTable;
+  readonly identities: readonly IdentityEntry[];
+  readonly rules: readonly Rule[];
+  readonly masks: readonly MaskRule[];
+  readonly detect: readonly DetectRule[];
+  readonly warnings: readonly Diagnostic[];
+}
+
+/** Made once for a principal and resource. */
+interface Seat {
+  /** What enforcement goes by. */
+  readonly enforced: Bench;
+  /** All rules, those in observe mode too. Null: none is. */
+  readonly all: Bench | null;
+  readonly obligations: Obligations;
+}
+
+/** Seats kept by what a principal is, for principals that come as new objects for each session. */
+const MAX_SEATS = 10_000;
+
+export class CompiledPolicy implements Policy {
+  readonly version: string;
+  readonly files: readonly string[];
+  readonly resources: ReadonlyMap<string, Resource>;
+  readonly volatile: boolean;
+  readonly warnings: readonly Diagnostic[];
+  readonly #parts: Parts;
+  /** In order of name. */
+  readonly #rules: readonly Rule[];
+  readonly #names = new NameTable();
+  readonly #obligations: ObligationTable;
+  readonly #users: ReadonlySet<string>;
+  #seats = new Map<string, Seat>();
+  /** The same seats by identity of the principal: the way of every statement after the first. */
+  #near = new WeakMap<Principal, Map<string, Seat>>();
+
+  constructor(parts: Parts) {
+    this.version = parts.version;
+    this.files = parts.files;
+    this.resources = parts.resources;
+    this.warnings = parts.warnings;
+    this.#parts = parts;
+    this.#rules = [...parts.rules].sort(byName);
+    this.volatile = parts.rules.some((rule) => rule.when?.volatile === true);
+    this.#obligations = new ObligationTable(parts.masks, parts.detect);
+    const whos = [...parts.rules.map((rule) => rule.who), ...parts.masks.map((rule) => rule.unless), ...parts.detect.map((rule) => rule.unless)];
+    this.#users = new Set(whos.flatMap((who) => [...(who?.users ?? [])]));
+  }
+
+  resourceAt(address: string, port: number, names?: readonly string[]): Resource | null {
+    return this.#parts.addresses.find(address, port, names);
+  }
+
+  principalOf(local: LocalUser): Principal | null {
+    return principalFrom(this.#parts.identities, local);
+  }
+
+  decide(question: Question): Decision {
+    const seat = this.#seat(question.session.principal, question.resource.name);
+    const enforced = seat.enforced.decide(question);
+    return seat.all === null ? enforced : withObserved(enforced, seat.all.decide(question));
+  }
+
+  obligations(principal: Principal, resource: Resource): Obligations {
+    return this.#seat(principal, resource.name).obligations;
+  }
+
+  readsOnly(principal: Principal, resource: Resource): boolean {
+    const { enforced } = this.#seat(principal, resource.name);
+    // Observe mode promises not to stand in the way, so nothing may be taken from the session upstream.
+    if (this.#parts.observed.has(resource.name)) return false;
+    return [...enforced.possible].every((effect) => effect === 'read' || effect === 'session');
+  }
+
+  /** What `explain` looks through: the rules about this principal and resource are in `enforced` or `all`. */
+  benches(principal: Principal, resource: string): { readonly enforced: Bench; readonly all: Bench | null; readonly rules: readonly Rule[]; readonly names: NameTable } {
+    const { enforced, all } = this.#seat(principal, resource);
+    return { enforced, all, rules: this.#rules, names: this.#names };
+  }
+
+  #seat(principal: Principal, resource: string): Seat {
+    let near = this.#near.get(principal);
+    let seat = near?.get(resource);
+    if (seat !== undefined) return seat;
+    const user = this.#users.has(principal.subject) ? principal.subject : null;
+    const key = JSON.stringify([resource, user, [...new Set(principal.groups)].sort()]);
+    seat = this.#seats.get(key);
+    if (seat === undefined) {
+      seat = this.#makeSeat(principal, resource);
+      if (this.#seats.size >= MAX_SEATS) this.#seats = new Map();
+      this.#seats.set(key, seat);
+    }
+    if (near === undefined) {
+      near = new Map();
+      this.#near.set(principal, near);
+    }
+    near.set(resource, seat);
+    return seat;
+  }
+
+  #makeSeat(principal: Principal, resource: string): Seat {
+    // A resource that this policy doesn't know has no rules, whatever `on: everything` says.
+    const known = this.resources.has(resource);
+    const rules = known ? this.#rules.filter((rule) => (rule.on === null || rule.on.has(resource)) && isWho(rule.who, principal)) : [];
+    const lenient = this.#parts.observed.has(resource);
+    const enforcedRules = rules.filter((rule) => !rule.observe);
+    const all = lenient || enforcedRules.length < rules.length ? new Bench(rules, resource, this.#names, false) : null;
+    return { enforced: new Bench(enforcedRules, resource, this.#names, lenient), all, obligations: this.#obligations.for(principal, resource) };
+  }
+}

@@ -1,0 +1,125 @@
+/** Recorded operations decided anew by a candidate policy: which decisions would change? */
+import { createReadStream } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { SluiceError } from '../core/errors.ts';
+import type { EventInput } from '../core/event.ts';
+import { EFFECTS, type Operation } from '../core/operation.ts';
+import { question } from './cases.ts';
+import type { CompiledPolicy } from './policy.ts';
+
+export type Outcome = 'allow' | 'deny' | 'approve';
+
+/** What the stored audit gives of an operation; further fields are not looked at. */
+export type Recorded = EventInput & { readonly time?: number };
+
+export interface Change {
+  readonly from: Outcome;
+  readonly to: Outcome;
+  readonly fromRule: string | null;
+  readonly toRule: string | null;
+  readonly resource: string;
+  readonly subject: string;
+  count: number;
+  /** Of the first one. */
+  readonly verb: string;
+  readonly text: string;
+  readonly reason: string;
+}
+
+export interface Replay {
+  readonly operations: number;
+  readonly unchanged: number;
+  /** Most frequent first. */
+  readonly changes: readonly Change[];
+  /** Decided, but on less than what was known then: text was cut and a condition looks at it. */
+  readonly uncertain: number;
+  /** Why some could not be decided, with how many. */
+  readonly skipped: ReadonlyMap<string, number>;
+}
+
+/** Bytes of one line of recorded events. */
+const MAX_LINE = 4 << 20;
+
+/** @throws SluiceError AUDIT_QUERY for a line that is not a JSON object, POLICY_UNREADABLE. */
+export async function* eventsIn(file: string): AsyncGenerator<Recorded> {
+  const input = createReadStream(file, 'utf8');
+  let n = 0;
+  try {
+    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+      n++;
+      if (line.trim() === '') continue;
+      if (line.length > MAX_LINE) throw new SluiceError('AUDIT_QUERY', `${file}:${n}: longer than ${MAX_LINE} bytes`);
+      yield parse(line, `${file}:${n}`);
+    }
+  } catch (cause) {
+    if (cause instanceof SluiceError) throw cause;
+    throw new SluiceError('POLICY_UNREADABLE', `could not read ${file}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function parse(line: string, where: string): Recorded {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch (cause) {
+    throw new SluiceError('AUDIT_QUERY', `${where}: not JSON: one event a line is expected (sluice audit -o json)`, { cause });
+  }
+  if (typeof value !== 'object' || value === null || !('type' in value)) throw new SluiceError('AUDIT_QUERY', `${where}: not an event`);
+  return value as Recorded;
+}
+
+export async function replay(candidate: CompiledPolicy, events: AsyncIterable<Recorded>): Promise<Replay> {
+  const changes = new Map<string, Change>();
+  const skipped = new Map<string, number>();
+  let operations = 0;
+  let unchanged = 0;
+  let uncertain = 0;
+  const skip = (why: string): void => void skipped.set(why, (skipped.get(why) ?? 0) + 1);
+  for await (const event of events) {
+    if (event.type !== 'operation' || event.decision === undefined) continue;
+    operations++;
+    const resource = event.resource === undefined ? undefined : candidate.resources.get(event.resource);
+    const from = event.observed ?? event.decision;
+    const principal = { subject: event.subject ?? '', groups: event.groups ?? [] };
+    const operation = operationOf(event);
+    const cut = event.textBytes !== undefined && event.textBytes > Buffer.byteLength(operation.text);
+    if (cut && candidate.volatile) uncertain++;
+    // Without the resource the flow would have been refused before any operation.
+    const decision =
+      resource === undefined
+        ? ({ outcome: 'deny', rule: null, reason: `the candidate has no resource ${event.resource ?? ''}` } as const)
+        : candidate.decide({ ...question(principal, resource, operation, event.time ?? Date.now()), });
+    if (event.accesses === undefined && operation.unclassified === undefined) {
+      skip('recorded without its accesses');
+      continue;
+    }
+    const to = ('observed' in decision ? decision.observed : undefined) ?? decision.outcome;
+    if (from === to) {
+      unchanged++;
+      continue;
+    }
+    const fromRule = event.rule ?? null;
+    const key = JSON.stringify([from, to, fromRule, decision.rule, event.resource, event.subject]);
+    const known = changes.get(key);
+    if (known !== undefined) known.count++;
+    else changes.set(key, { from, to, fromRule, toRule: decision.rule, resource: event.resource ?? '', subject: principal.subject, count: 1, verb: operation.verb, text: operation.text, reason: decision.reason });
+  }
+  const sorted = [...changes.values()].sort((a, b) => b.count - a.count);
+  return { operations, unchanged, changes: sorted, uncertain, skipped };
+}
+
+/** Events say of what could not be classified only that it carried every effect. */
+function operationOf(event: Recorded): Operation {
+  const accesses = event.accesses ?? [];
+  const bare = new Set(accesses.flatMap((access) => (access.object === undefined ? [access.effect] : [])));
+  const all = EFFECTS.every((effect) => bare.has(effect));
+  return {
+    protocol: event.protocol ?? '',
+    verb: event.verb ?? '',
+    text: event.text ?? '',
+    fingerprint: event.fingerprint ?? '',
+    accesses,
+    functions: [],
+    ...(all ? { unclassified: 'as recorded' } : {}),
+  };
+}
