@@ -37,6 +37,8 @@ export const ERRORS = {
   UPSTREAM_LOGIN: { what: 'the resource refused the credential', todo: 'check the credential that the policy names' },
   UPSTREAM_LOST: { what: 'the resource closed the connection', todo: 'connect again' },
   UPSTREAM_VIOLATION: { what: 'the resource sent what its protocol does not allow', todo: 'check what listens at its address' },
+  UPSTREAM_QUERY: { what: "the resource refused a question of sluice's own", todo: 'see the reason; the account needs what every role may do by default' },
+  CATALOG_UNAVAILABLE: { what: 'the catalog of the database could not be read, so statements cannot be judged', todo: 'check that the account may connect and read the system catalogs' },
   CREDENTIAL_UNAVAILABLE: { what: 'the credential named by the policy could not be read', todo: 'check its source' },
   TOKEN_REQUIRED: { what: 'the policy wants the session token as password', todo: 'use SLUICE_TOKEN as the password' },
   // audit
