@@ -19,7 +19,7 @@ export class Scanner {
   readonly #handle: unknown;
   readonly #rules: readonly Rule[];
   #matches = new Uint32Array(FIRST_ROOM * MATCH_WORDS);
-  /** Of `test`. */
+  /** Of `spans`. */
   #apart = new Uint32Array(64 * MATCH_WORDS);
   readonly #span: Span = { from: 0, to: 0 };
 
@@ -76,14 +76,24 @@ export class Scanner {
     return this.#rules[this.#matches[index * MATCH_WORDS]!]!.verify(data, this.end(index), low, high, span);
   }
 
-  /** Values within data[low, high), merged and in order. The whole range when there are too many candidates. */
-  spans(data: Uint8Array, low: number, high: number): Span[] {
-    const count = this.scan(data, low, high);
-    if (count < 0) return [{ from: low, to: high }];
-    return count === 0 ? [] : this.spansOf(data, 0, count, low, high);
+  /**
+   * Values within a text, merged and in order; the whole text when there are too many candidates. The candidates of the
+   * last `scan` stay.
+   */
+  spans(text: Uint8Array): Span[] {
+    const matches = this.#matches;
+    this.#matches = this.#apart;
+    try {
+      const count = this.scan(text, 0, text.length);
+      if (count < 0) return [{ from: 0, to: text.length }];
+      return count === 0 ? [] : this.spansOf(text, 0, count, 0, text.length);
+    } finally {
+      this.#apart = this.#matches;
+      this.#matches = matches;
+    }
   }
 
-  /** As `spans`, from candidates `first` to `last` (exclusive) of the last scan. */
+  /** Values within data[low, high) from candidates `first` to `last` (exclusive) of the last scan, merged and in order. */
   spansOf(data: Uint8Array, first: number, last: number, low: number, high: number): Span[] {
     const found: Span[] = [];
     const span = this.#span;
@@ -106,17 +116,5 @@ export class Scanner {
       else if (next !== last) merged.push(next);
     }
     return merged;
-  }
-
-  /** Is there any value in the text? Leaves the candidates of the last scan alone. */
-  test(text: Uint8Array): boolean {
-    const matches = this.#matches;
-    this.#matches = this.#apart;
-    try {
-      return this.spans(text, 0, text.length).length > 0;
-    } finally {
-      this.#apart = this.#matches;
-      this.#matches = matches;
-    }
   }
 }

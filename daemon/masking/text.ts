@@ -13,7 +13,7 @@ export interface Detection {
 
 /** `text` itself where nothing is found. With the kind `null` a value found becomes nothing. */
 export function maskFound(detection: Detection, text: Buffer, key: MaskKey): Buffer {
-  const spans = detection.scanner.spans(text, 0, text.length);
+  const spans = detection.scanner.spans(text);
   return spans.length === 0 ? text : replaceSpans(text, 0, text.length, spans, detection.with, key);
 }
 

@@ -1,13 +1,13 @@
 import type { Detector, Span } from './detector.ts';
 import { ALNUM, bytesOf, prefixed, runEnd } from './detector.ts';
 
-/** A PEM block longer than this is masked as far as this and its base64 goes on being masked (see body). 16 KiB holds RSA-16384. */
+/** A PEM block longer than this is masked as far as this and its base64 goes on being masked by its stream. 16 KiB holds RSA-16384. */
 export const MAX_PEM = 16 * 1024;
 
 /** The lines that begin and end a block are shorter: -----BEGIN ENCRYPTED PRIVATE KEY----- has 37 bytes. */
 const MAX_LINE = 80;
 /** Base64, headers such as Proc-Type, line ends, and line ends written as \n in JSON, COPY or source text. */
-const BODY = bytesOf('A-Za-z0-9+/=\\,: \t\r\n.-');
+export const PEM_BODY = bytesOf('A-Za-z0-9+/=\\,: \t\r\n.-');
 const BEGIN = Buffer.from('-----BEGIN ');
 const END = Buffer.from('-----END ');
 
@@ -32,8 +32,9 @@ function pem(data: Uint8Array, end: number, low: number, high: number, span: Spa
   span.from = from;
   if (close >= 0 && close - from <= MAX_PEM) {
     const dashes = bytes.indexOf('-----', close + END.length);
-    span.to = dashes >= 0 && dashes - close <= MAX_LINE ? dashes + 5 : close + END.length;
-  } else span.to = runEnd(data, end, high, BODY); // cut off, or too long: everything that can belong to it
+    span.to =
+      dashes >= 0 && dashes - close <= MAX_LINE ? dashes + 5 : high - close <= MAX_LINE ? high : close + END.length;
+  } else span.to = runEnd(data, end, high, PEM_BODY); // cut off, or too long: everything that can belong to it
   return true;
 }
 
@@ -43,7 +44,7 @@ function putty(data: Uint8Array, end: number, low: number, high: number, span: S
   if (from < low || end > high) return false;
   const mac = bytes.indexOf('Private-MAC:', end);
   span.from = from;
-  if (mac < 0 || mac - from > MAX_PEM) span.to = runEnd(data, end, high, BODY);
+  if (mac < 0 || mac - from > MAX_PEM) span.to = runEnd(data, end, high, PEM_BODY);
   else {
     let to = mac + 'Private-MAC:'.length;
     while (to < high && data[to] === 0x20) to++;

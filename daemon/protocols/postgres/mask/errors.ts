@@ -75,7 +75,10 @@ export function withhold(body: Buffer, reason: string): Buffer {
   const sqlstate = sqlstateOf(fields);
   const kept = fields.filter(
     ([letter, text]) =>
-      HARMLESS.has(letter) && text.length <= MAX_NAME && letter !== 'C' && !(SET_BY_RAISE.has(letter) && RAISED.test(sqlstate)),
+      HARMLESS.has(letter) &&
+      text.length <= MAX_NAME &&
+      letter !== 'C' &&
+      !(SET_BY_RAISE.has(letter) && RAISED.test(sqlstate)),
   );
   const withheld: [string, Buffer][] = [
     ['C', Buffer.from(sqlstate)],

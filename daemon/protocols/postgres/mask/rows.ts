@@ -146,7 +146,7 @@ export class RowMasker {
     const value = chunk.subarray(from, to);
     if (column.search === 'digits') {
       const digits = digitsOf(column, value);
-      if (digits === null || !scanner.test(digits)) return undefined;
+      if (digits === null || scanner.spans(digits).length === 0) return undefined;
       return maskContent(detection, column, value, [], this.#key);
     }
     if (this.#candidates < 0) return maskContent(detection, column, value, [{ from: 0, to: to - from }], this.#key);

@@ -1,0 +1,111 @@
+/**
+ * COPY in binary. Source: "Binary Format" of COPY (sql-copy.html).
+ *
+ *   header   PGCOPY\n\xff\r\n\0  flags(int32)  length of extension(int32)  extension
+ *   row      columns(int16), per column length(int32, -1 is NULL) bytes
+ *   trailer  -1(int16)
+ */
+import { SluiceError } from '../../../core/errors.ts';
+import type { CopyColumns, CopyFormat } from './copy-rows.ts';
+import type { OutBuffer } from './out.ts';
+
+const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1');
+const HEAD = SIGNATURE.length + 8;
+/** Bits 16 to 31: features without which the stream can't be read. Bit 16 was OIDs, until PostgreSQL 12. */
+const CRITICAL = 0xffff0000;
+const MAX_EXTENSION = 1 << 20;
+const TRAILER = 0xffff;
+
+export class CopyBinary implements CopyFormat {
+  readonly #columns: CopyColumns;
+  #state: 'header' | 'rows' | 'ended' = 'header';
+  /** Bytes of the waiting row (or header) that are needed before it is worth another look. */
+  #needed = 0;
+
+  constructor(columns: CopyColumns) {
+    this.#columns = columns;
+  }
+
+  completes(_data: Buffer, from: number, to: number, waiting: number): boolean {
+    return waiting + to - from >= this.#needed;
+  }
+
+  rows(data: Buffer, from: number, to: number, out: OutBuffer, candidates: boolean): number {
+    let at = from;
+    for (;;) {
+      const next = this.#state === 'header' ? this.#head(data, at, to) : this.#row(data, at, to, out, candidates);
+      if (next < 0) return at;
+      if (this.#state === 'header') {
+        out.copy(data, at, next);
+        this.#state = 'rows';
+      }
+      at = next;
+      if (at === to) return at;
+    }
+  }
+
+  rest(): void {
+    throw violation('a stream that ends within a row');
+  }
+
+  #wait(from: number, needed: number): number {
+    this.#needed = needed - from;
+    return -1;
+  }
+
+  #head(data: Buffer, at: number, to: number): number {
+    const there = Math.min(to - at, SIGNATURE.length);
+    if (data.compare(SIGNATURE, 0, there, at, at + there) !== 0) throw violation('no header');
+    if (to - at < HEAD) return this.#wait(at, at + HEAD);
+    if ((data.readUInt32BE(at + SIGNATURE.length) & CRITICAL) !== 0) throw violation('flags that are not known');
+    const extension = data.readUInt32BE(at + SIGNATURE.length + 4);
+    if (extension > MAX_EXTENSION) throw violation('a header extension that is too long');
+    return to - at < HEAD + extension ? this.#wait(at, at + HEAD + extension) : at + HEAD + extension;
+  }
+
+  /** One past the row, or negative when it isn't complete; `out` then stands as before. */
+  #row(data: Buffer, row: number, to: number, out: OutBuffer, candidates: boolean): number {
+    if (this.#state === 'ended') throw violation('rows behind the trailer');
+    if (to - row < 2) return this.#wait(row, row + 2);
+    const count = data.readUInt16BE(row);
+    let at = row + 2;
+    if (count === TRAILER) {
+      this.#state = 'ended';
+      out.copy(data, row, at);
+      return at;
+    }
+    const { actions } = this.#columns;
+    const before = out.length;
+    let copied = row;
+    for (let i = 0; i < count; i++) {
+      const length = to - at < 4 ? 0 : data.readInt32BE(at);
+      if (length < -1) throw violation('a length that lies');
+      const end = at + 4 + Math.max(0, length);
+      if (to < end) {
+        out.length = before;
+        return this.#wait(row, end);
+      }
+      if (length >= 0) {
+        const column = actions[i];
+        let masked: Buffer | null | undefined;
+        if (count !== actions.length || column === undefined) masked = this.#columns.whole(i);
+        else if (!column.pass) masked = this.#columns.masked(column, data.subarray(at + 4, end));
+        else if (candidates || column.search === 'digits')
+          masked = this.#columns.searched(column, data.subarray(at + 4, end));
+        if (masked !== undefined) {
+          out.copy(data, copied, at);
+          out.int32(masked === null ? -1 : masked.length);
+          if (masked !== null) out.copy(masked, 0, masked.length);
+          copied = end;
+        }
+      }
+      at = end;
+    }
+    out.copy(data, copied, at);
+    return at;
+  }
+}
+
+function violation(what: string): SluiceError {
+  return new SluiceError('UPSTREAM_VIOLATION', `masking COPY in binary: the server sent ${what}`);
+}
