@@ -79,9 +79,9 @@ export const FIELD_NAMES: readonly string[] = [
  * can't carry are left out and named there too.
  */
 export function encode(input: EventInput, seq: number, time: number, prev: string): string {
-  let json = `{"schema":${EVENT_SCHEMA},"seq":${seq},"time":${time}`;
+  let json = `{"schema":${EVENT_SCHEMA},"seq":${seq},"time":${Math.round(time)}`;
   let cut: string[] | null = null;
-  let textBytes: number | undefined = input.textBytes;
+  let textBytes = input.textBytes;
   for (const [name, kind, label] of FIELDS) {
     const value = name === 'textBytes' ? textBytes : input[name];
     if (value === undefined || value === null) continue;
@@ -118,7 +118,10 @@ export function encode(input: EventInput, seq: number, time: number, prev: strin
         }
         break;
     }
-    if (!whole) (cut ??= []).push(name);
+    if (!whole) {
+      cut ??= [];
+      cut.push(name);
+    }
     if (kept !== null) json += label + kept;
   }
   if (cut !== null) json += `,"cut":${JSON.stringify(cut)}`;
@@ -172,12 +175,12 @@ export function decode(bytes: Uint8Array): Event {
 const TAIL = '"prev":"'.length + 64 + '"}'.length;
 const LEAD = '{"schema":1,"seq":'.length;
 
-/** `seq` and `prev` read from canonical bytes without parsing them; null when they don't have the canonical shape. */
-export function links(bytes: Uint8Array): { seq: number; prev: string } | null {
+/** `seq`, `time` and `prev` read from canonical bytes without parsing them; null when they don't have the canonical shape. */
+export function links(bytes: Uint8Array): { seq: number; time: number; prev: string } | null {
   if (bytes.length < LEAD + TAIL) return null;
   const raw = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const lead = /^\{"schema":\d+,"seq":(\d{1,16}),"/.exec(raw.toString('latin1', 0, LEAD + 24));
+  const lead = /^\{"schema":\d{1,4},"seq":(\d{1,16}),"time":(\d{1,16}),"/.exec(raw.toString('latin1', 0, LEAD + 48));
   const tail = /^"prev":"([0-9a-f]{64})"\}$/.exec(raw.toString('latin1', raw.length - TAIL));
   if (lead === null || tail === null) return null;
-  return { seq: Number(lead[1]), prev: tail[1]! };
+  return { seq: Number(lead[1]), time: Number(lead[2]), prev: tail[1]! };
 }

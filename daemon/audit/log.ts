@@ -8,8 +8,8 @@ export interface Log {
   range(): { first: number; last: number } | null;
   /** Events with from <= seq < to, oldest first or (`reverse`) newest first. Bytes are valid until the caller next awaits. */
   read(from: number, to: number, reverse?: boolean): Iterable<Entry>;
-  /** Blocks of terms.ts that can hold an event with one of these values. */
-  blocksOf(name: string, values: readonly string[]): Set<number>;
+  /** Blocks of terms.ts that can hold an event with one of these values, or (`prefix`) with one that begins so. */
+  blocksOf(name: string, values: readonly string[], prefix: boolean): Set<number>;
   /** Least and greatest time in a block; null when not known. */
   span(block: number): { readonly from: number; readonly to: number } | null;
   /** Calls after each commit until the returned function is called. */

@@ -10,7 +10,7 @@
  * sequence number and the hash of a refused event are taken back, so the chain has no gap.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { SluiceError } from '../core/errors.ts';
 import type { EventInput, EventType, Receipt, Recorder } from '../core/event.ts';
@@ -139,6 +139,7 @@ export class AuditStore implements Recorder, Log {
       mkdirSync(options.dir, { recursive: true, mode: 0o700 });
       const key = loadHostKey(options.key ?? join(options.dir, 'host.key'));
       table = new Table(options.dir, options.quotaBytes * 4);
+      for (const name of ['events.mdb', 'events.mdb-lock']) chmodSync(join(options.dir, name), 0o600);
       let chain = table.state<string>('chain');
       if (chain === undefined) {
         chain = randomBytes(16).toString('hex');
@@ -434,8 +435,8 @@ export class AuditStore implements Recorder, Log {
     if (!reverse) yield* tail;
   }
 
-  blocksOf(name: string, values: readonly string[]): Set<number> {
-    const blocks = this.#table.blocksOf(name, values);
+  blocksOf(name: string, values: readonly string[], prefix: boolean): Set<number> {
+    const blocks = this.#table.blocksOf(name, values, prefix);
     for (const row of this.#pending) blocks.add(Math.floor(row.seq / BLOCK));
     return blocks;
   }

@@ -66,8 +66,8 @@ export class Table {
     let pageSize = 4096;
     for (const db of [this.#events, this.#terms, this.#blocks, this.#marks, this.#state]) {
       const stats = db.getStats() as Record<string, number>;
-      pages += stats['treeBranchPageCount']! + stats['treeLeafPageCount']! + stats['overflowPages']!;
-      pageSize = stats['pageSize']!;
+      pages += stats.treeBranchPageCount! + stats.treeLeafPageCount! + stats.overflowPages!;
+      pageSize = stats.pageSize!;
     }
     return pages * pageSize;
   }
@@ -151,13 +151,13 @@ export class Table {
     for (const { key, value } of this.#events.getRange({ ...range, snapshot: false })) yield { seq: key, bytes: value };
   }
 
-  /** Blocks in which any of the terms occurs, in ascending order. */
-  blocksOf(name: string, values: readonly string[]): Set<number> {
+  /** Blocks in which one of the terms occurs, or (`prefix`) a term that begins so. */
+  blocksOf(name: string, values: readonly string[], prefix: boolean): Set<number> {
     const blocks = new Set<number>();
     for (const value of values) {
       const key = term(name, value);
-      for (const found of this.#terms.getKeys({ start: [key, 0], end: [key, Number.MAX_SAFE_INTEGER] }))
-        blocks.add(found[1]);
+      const range = { start: [key, 0], end: [prefix ? `${key}\uffff` : key, Number.MAX_SAFE_INTEGER] } as const;
+      for (const [, block] of this.#terms.getKeys(range as never)) blocks.add(block);
     }
     return blocks;
   }
