@@ -140,6 +140,8 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     const started = spawn(join(bin, 'postgres'), ['-D', data, '-p', String(port)], {
       ...spawnAs,
       stdio: ['ignore', 'ignore', 'pipe'],
+      // Ctrl-C at a terminal would stop it before those that use it.
+      detached: true,
     });
     const up = await new Promise<boolean>((resolve) => {
       started.stderr!.setEncoding('utf8').on('data', (text: string) => {

@@ -26,6 +26,8 @@ export interface StackOptions {
   readonly auditQuota?: number;
   /** Further settings of the daemon. */
   readonly config?: Readonly<Record<string, unknown>>;
+  /** Files that are given to the account of the daemon (credentials). */
+  readonly daemonReads?: readonly string[];
   /** Account that starts agents, and that they run as. */
   readonly agent?: string;
 }
@@ -129,6 +131,7 @@ class RunningStack implements Stack {
     for (const dir of [this.runDir, this.stateDir, this.#app, this.#policyDir]) mkdirSync(dir, { mode: 0o755 });
     chownSync(this.stateDir, daemon.uid, daemon.gid);
     chmodSync(this.stateDir, 0o700);
+    for (const file of options.daemonReads ?? []) chownSync(file, daemon.uid, daemon.gid);
     const agent = join(this.dir, 'agent');
     writeFileSync(
       agent,
@@ -165,7 +168,7 @@ class RunningStack implements Stack {
       stateDir: this.stateDir,
       policy: [this.#policyDir],
       helperSocket: join(this.runDir, 'helper.sock'),
-      pinDir: join('/sys/fs/bpf', this.#name),
+      pinDir: join(this.runDir, 'bpf'),
       library: join(this.#app, 'build/native/libsluice.so'),
       listen: { port: 0 },
       ...(this.#options.auditQuota === undefined ? {} : { audit: { quotaBytes: this.#options.auditQuota } }),
@@ -186,7 +189,7 @@ class RunningStack implements Stack {
       file,
     ];
     this.#daemon = this.#keep(
-      spawn('unshare', argv, { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: '/usr/bin:/bin' } }),
+      spawn('unshare', argv, { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: '/usr/bin:/bin' }, detached: true }),
     );
     await this.#until(async () => (await this.sluice(['status'])).status === 0, this.#daemon, 'sluiced');
   }
