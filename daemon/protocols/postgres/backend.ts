@@ -18,11 +18,11 @@ export interface RowMasking {
   mask(bytes: Buffer, start: number, end: number): Buffer;
 }
 
-/** Rewrites the stream inside CopyData messages of one COPY TO STDOUT. */
+/** Rewrites the CopyData messages of one COPY TO STDOUT. */
 export interface CopyMasking {
-  /** Payload in, payload out; may be empty while a row is incomplete. */
-  push(payload: Buffer): Buffer;
-  /** The rest at CopyDone. */
+  /** `bytes` holds whole messages from `start` to `end`; what comes out may be empty while a row is incomplete. */
+  messages(bytes: Buffer, start: number, end: number): Buffer;
+  /** The payload that is left at CopyDone. */
   end(): Buffer;
 }
 
@@ -240,12 +240,8 @@ export class Backend {
     if (mode.kind === 'rows') {
       this.#toClient(out, mode.masking.mask(bytes, start, end));
     } else if (mode.kind === 'copy') {
-      const payloads: Buffer[] = [];
-      for (let at = start; at < end; at += bytes.readUInt32BE(at + 1) + 1) {
-        payloads.push(bytes.subarray(at + 5, at + 1 + bytes.readUInt32BE(at + 1)));
-      }
-      const made = mode.masking.push(payloads.length === 1 ? payloads[0]! : Buffer.concat(payloads));
-      if (made.length > 0) this.#toClient(out, message(B.copyData, made));
+      const made = mode.masking.messages(bytes, start, end);
+      if (made.length > 0) this.#toClient(out, made);
     }
   }
 

@@ -1,5 +1,5 @@
 /** From analyses to what the flow decides on: operations, and the plan that masks their results. */
-import type { Obligations } from '../../core/mask.ts';
+import type { ColumnMask, Obligations } from '../../core/mask.ts';
 import type { Operation } from '../../core/operation.ts';
 import type { Classified, Plan, Refusal } from '../protocol.ts';
 import type { Analysis, Catalog, CopyOut, Names, Protection } from './sql/model.ts';
@@ -10,6 +10,8 @@ export interface Statements {
   catalog(): Catalog | Promise<Catalog>;
   analyze(text: string, names: Names): readonly Analysis[] | Promise<readonly Analysis[]>;
   protect(analysis: Analysis, obligations: Obligations, names: Names): Protection;
+  /** The mask on a column that the server names by table and number; 'unknown': the catalog does not have the table. */
+  maskOf(tableOid: number, attnum: number, obligations: Obligations): ColumnMask | null | 'unknown';
   /** A transaction that changed the catalog has ended. */
   changed(): void;
 }

@@ -1,0 +1,76 @@
+/** Masking as the codec uses it: one masker per result, with the scanner that the obligations ask for. */
+import type { Obligations } from '../../core/mask.ts';
+import type { MaskKey } from '../../masking/key.ts';
+import type { Detection } from '../../masking/text.ts';
+import { maskFound } from '../../masking/text.ts';
+import type { MaskTools } from './backend.ts';
+import type { Statements } from './classify.ts';
+import { CopyMasker } from './mask/copy.ts';
+import { maskErrorContent, withhold } from './mask/errors.ts';
+import type { RowLibrary } from './mask/library.ts';
+import { OutBuffer } from './mask/out.ts';
+import { RowMasker } from './mask/rows.ts';
+import type { OutputMask } from './sql/model.ts';
+
+export interface ToolParts {
+  readonly key: MaskKey;
+  readonly rows: RowLibrary;
+  /** Scanner of these detectors; the same one for the same obligations. Null where none is asked for. */
+  detection(obligations: Obligations): Detection | null;
+}
+
+const WITHHELD = 'The text could hold masked values';
+
+export function maskTools(parts: ToolParts, statements: Statements): MaskTools {
+  // Used again from chunk to chunk: what is taken out of it is handed over to the socket.
+  const out = new OutBuffer();
+  return {
+    rows(outputs, fields, obligations) {
+      const detection = parts.detection(obligations);
+      const plan = obligations.masks.length === 0 ? (fields ?? []).map(() => null) : outputs;
+      if (detection === null && passes(plan) && plan.length === fields?.length) return null;
+      const masker = new RowMasker(plan, fields ?? [], detection, parts.key, parts.rows);
+      return {
+        mask(bytes, start, end) {
+          masker.mask(bytes, start, end, out);
+          return out.take();
+        },
+      };
+    },
+    copy(outputs, options, columns, obligations) {
+      const detection = parts.detection(obligations);
+      const plan = obligations.masks.length === 0 ? new Array<null>(columns).fill(null) : outputs;
+      if (detection === null && passes(plan) && plan.length === columns) return null;
+      const types = new Array<number>(columns).fill(0);
+      const masker = new CopyMasker(plan, options, types, detection, parts.key);
+      return {
+        messages(bytes, start, end) {
+          masker.messages(bytes, start, end, out);
+          return out.take();
+        },
+        end() {
+          masker.end(out);
+          return out.take();
+        },
+      };
+    },
+    withhold: (body) => withhold(body, WITHHELD),
+    scanReport(body, obligations) {
+      const detection = parts.detection(obligations);
+      return detection === null ? body : maskErrorContent(body, detection, parts.key);
+    },
+    scanText(text, obligations) {
+      const detection = parts.detection(obligations);
+      if (detection === null || text === '') return text;
+      const bytes = Buffer.from(text);
+      const masked = maskFound(detection, bytes, parts.key);
+      return masked === bytes ? text : masked.toString('utf8');
+    },
+    column: (tableOid, attnum, obligations) => statements.maskOf(tableOid, attnum, obligations),
+  };
+}
+
+function passes(plan: readonly (OutputMask | null)[] | 'all'): plan is readonly null[] {
+  return plan !== 'all' && plan.every((output) => output === null);
+}
+
