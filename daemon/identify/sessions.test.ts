@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mock, type TestContext, test } from 'node:test';
@@ -21,11 +21,11 @@ class Host {
   async createSession(id: string) {
     const cgroupId = this.next++;
     this.cgroups.set(id, { id, cgroupId, populated: false });
-    return { cgroupId, path: join(this.root, id) };
+    return { cgroupId, path: `/${id}` };
   }
 
   async endSession(id: string) {
-    this.cgroups.delete(id);
+    if (!this.cgroups.delete(id)) throw new SluiceError('SESSION_UNKNOWN', `no cgroup ${id}`);
   }
 
   async listSessions() {
@@ -63,6 +63,7 @@ function begin(t: TestContext) {
     new Sessions({
       path,
       cgroups: host,
+      mount: directory,
       recorder,
       onEnd: (session) => ended.push(session.id),
       onFault: (error) => faults.push(error),
@@ -169,6 +170,21 @@ test('after the last process the session ends; before the first one it has its t
   await sessions.reconcile();
   assert.equal(sessions.get(never.session.id), null);
   assert.match(last().reason!, /no process/);
+});
+
+test('a command that came and went between two looks has ended its session', async (t) => {
+  const { host, last, start } = begin(t);
+  const sessions = start();
+  const { session, path } = await sessions.open(OPENING);
+  mkdirSync(join(host.root, path));
+  const stat = join(host.root, path, 'cpu.stat');
+  writeFileSync(stat, 'usage_usec 0\nuser_usec 0\n');
+  await sessions.reconcile();
+  assert.equal(sessions.get(session.id), session);
+  writeFileSync(stat, 'usage_usec 2314\nuser_usec 0\n');
+  await sessions.reconcile();
+  assert.equal(sessions.get(session.id), null);
+  assert.match(last().reason!, /last process/);
 });
 
 test('a cgroup that is gone or another one ends the session, and one that nobody knows is removed', async (t) => {

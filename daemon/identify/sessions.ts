@@ -8,13 +8,14 @@ import { join } from 'node:path';
 import { SluiceError } from '../core/errors.ts';
 import type { Recorder } from '../core/event.ts';
 import type { Principal, Session } from '../core/principal.ts';
+import { cgroupMount } from './process.ts';
 import { type Kept, SessionFile } from './session-file.ts';
 
 /** What the kernel side does for sessions; sluice-helper answers it. */
 export interface Cgroups {
-  /** Makes the session's cgroup, with all programs attached, for processes of this uid. */
+  /** Makes the session's cgroup for processes of this uid. `path` is as in /proc/PID/cgroup. */
   createSession(id: string, uid: number): Promise<{ readonly cgroupId: bigint; readonly path: string }>;
-  /** Kills what is left in it and removes it. Resolves also when it is gone already. */
+  /** Kills what is left in it and removes it. SESSION_UNKNOWN when it is gone already. */
   endSession(id: string): Promise<void>;
   listSessions(): Promise<readonly CgroupState[]>;
 }
@@ -34,6 +35,8 @@ export interface SessionsOptions {
   /** A session has ended, for whatever reason: flows are closed, what was remembered for it is forgotten. Must not throw. */
   readonly onEnd: (session: Session) => void;
   readonly onFault: (error: unknown) => void;
+  /** Where cgroup v2 is mounted. Default: found in /proc/self/mountinfo. */
+  readonly mount?: string;
   /** How long a new session may stay without a process, milliseconds. Default 60,000. */
   readonly launchTime?: number;
 }
@@ -49,7 +52,7 @@ export interface Opened {
   readonly session: Session;
   /** For the agent's environment. Given out here and nowhere else. */
   readonly token: string;
-  /** The session's cgroup directory. */
+  /** The session's cgroup, as in /proc/PID/cgroup. */
   readonly path: string;
 }
 
@@ -69,6 +72,7 @@ const TOKEN_PREFIX = 'sluice_';
 export class Sessions {
   readonly #options: SessionsOptions;
   readonly #file: SessionFile;
+  readonly #mount: string;
   readonly #byId = new Map<string, Running>();
   readonly #byCgroup = new Map<bigint, Running>();
   /** Ids whose cgroup may be there before they are known. */
@@ -77,6 +81,7 @@ export class Sessions {
   /** @throws SluiceError STATE_FAILED when the file is there and can't be read: guessing whose flows those are is no way on. */
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.#mount = options.mount ?? cgroupMount();
     this.#file = new SessionFile(options.path);
     for (const { tokenHash, ...kept } of this.#file.read()) {
       this.#insert({ ...kept, tokenHash: Buffer.from(tokenHash, 'hex'), token: null });
@@ -140,7 +145,7 @@ export class Sessions {
     this.#remove(running.session);
     this.#options.onEnd(running.session);
     try {
-      await this.#options.cgroups.endSession(id);
+      await this.#removeCgroup(id);
     } finally {
       await this.#forget(running.session, reason);
     }
@@ -165,15 +170,14 @@ export class Sessions {
         await this.#over(session.id, 'its cgroup is another one');
       } else if (state.populated) {
         await this.#launched(running);
-      } else if (running.launched || hasRun(running.path)) {
+      } else if (running.launched || hasRun(join(this.#mount, running.path))) {
         await this.#over(session.id, 'its last process is gone');
       } else if (!young) {
         await this.#over(session.id, 'no process was started in it');
       }
     }
     for (const { id } of states.values()) {
-      if (!this.#byId.has(id) && !this.#opening.has(id))
-        await this.#options.cgroups.endSession(id).catch(this.#options.onFault);
+      if (!this.#byId.has(id) && !this.#opening.has(id)) await this.#removeCgroup(id).catch(this.#options.onFault);
     }
   }
 
@@ -191,11 +195,19 @@ export class Sessions {
       await this.#options.recorder.record({ ...about(session), type: 'session.start' }).durable();
     } catch (error) {
       this.#remove(session);
-      await this.#options.cgroups.endSession(id).catch(this.#options.onFault);
+      await this.#removeCgroup(id).catch(this.#options.onFault);
       await this.#save().catch(this.#options.onFault);
       throw error;
     }
     return { session, token, path };
+  }
+
+  async #removeCgroup(id: string): Promise<void> {
+    try {
+      await this.#options.cgroups.endSession(id);
+    } catch (error) {
+      if (!(error instanceof SluiceError && error.code === 'SESSION_UNKNOWN')) throw error;
+    }
   }
 
   async #launched(running: Running): Promise<void> {

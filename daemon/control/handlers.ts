@@ -1,0 +1,145 @@
+/**
+ * What the control socket answers. The stages behind it come as interfaces from the entry of the daemon; here stands who
+ * may call what, and that what they send has the right shape.
+ */
+import { z } from 'zod';
+import { SluiceError } from '../core/errors.ts';
+import type { Principal, Session } from '../core/principal.ts';
+import type { Call, Handler, Handlers, Params } from './server.ts';
+
+/** The part of `Approvals` that people use. */
+export interface ApprovalDesk {
+  list(filter: { session?: string; all?: boolean }): readonly unknown[];
+  show(id: string): unknown;
+  decide(review: {
+    id: string;
+    reviewer: Principal;
+    uids: readonly number[];
+    verdict: 'approve' | 'deny';
+    reason?: string;
+  }): Promise<unknown>;
+  watch(signal: AbortSignal): AsyncIterable<unknown>;
+}
+
+/** The part of `Sessions` that people use. */
+export interface SessionDesk {
+  open(opening: { principal: Principal; uid: number; command: readonly string[] }): Promise<{
+    readonly session: Session;
+    readonly token: string;
+    readonly path: string;
+  }>;
+  get(id: string): Session | null;
+  list(): readonly Session[];
+  end(id: string, reason: string): Promise<void>;
+}
+
+export interface AuditDesk {
+  query(params: unknown, signal: AbortSignal): AsyncIterable<unknown>;
+  sessions(): Promise<unknown>;
+  verify(): Promise<unknown>;
+}
+
+export interface Desks {
+  readonly approvals: ApprovalDesk;
+  readonly sessions: SessionDesk;
+  readonly audit: AuditDesk;
+  /** Principal of a local uid under the policy in force; null where it maps to nobody. */
+  principalOf(uid: number): Promise<Principal | null>;
+  /** Environment that clients in this session need, e.g. its token under the names that they look for. */
+  environment(session: Session, token: string): Readonly<Record<string, string>>;
+  /** File with the certificate of the host's CA, readable by everyone. */
+  readonly ca: string;
+  /** Loads the policy anew. @throws SluiceError POLICY_INVALID: the old one stays in force. */
+  reloadPolicy(): Promise<unknown>;
+  status(): Promise<unknown> | unknown;
+}
+
+const OPEN = z.strictObject({
+  command: z.array(z.string()).min(1),
+  /** Absent: the caller's own. */
+  uid: z.number().int().min(1).max(0xffff_fffe).optional(),
+});
+const ID = z.strictObject({ id: z.string().max(64) });
+const LIST = z.strictObject({ session: z.string().max(64).optional(), all: z.boolean().optional() });
+const DECIDE = z.strictObject({
+  id: z.string().max(64),
+  verdict: z.enum(['approve', 'deny']),
+  reason: z.string().max(1_000).optional(),
+});
+const NONE = z.strictObject({});
+
+export function handlers(desks: Desks): Handlers {
+  const { approvals, sessions, audit } = desks;
+  return {
+    'session.open': {
+      access: 'anyone',
+      async answer(params, { caller }) {
+        const { command, uid = caller.uid } = read(OPEN, params);
+        if (uid === 0) {
+          throw new SluiceError('NOT_ALLOWED', 'an agent does not run as root', { hint: 'name a user: --user NAME' });
+        }
+        if (uid !== caller.uid && caller.uid !== 0) {
+          throw new SluiceError('NOT_ALLOWED', `uid ${caller.uid} may not start a session for uid ${uid}`);
+        }
+        const principal = await desks.principalOf(uid);
+        if (principal === null) {
+          throw new SluiceError('NOT_ALLOWED', `the policy maps uid ${uid} to nobody, so no session can be theirs`, {
+            hint: 'add the user or a group of theirs to identities',
+          });
+        }
+        const { session, token, path } = await sessions.open({ principal, uid, command });
+        return { session, token, path, ca: desks.ca, environment: desks.environment(session, token) };
+      },
+    },
+    'session.end': {
+      access: 'mapped',
+      async answer(params, call) {
+        const { id } = read(ID, params);
+        const session = sessions.get(id);
+        // That a session exists is nobody's business but its owner's and root's.
+        if (session === null || !mayManage(call, session)) {
+          throw new SluiceError('SESSION_UNKNOWN', `there is no running session ${id} of yours`);
+        }
+        await sessions.end(id, `ended by ${call.principal!.subject}`);
+      },
+    },
+    'sessions.list': {
+      access: 'mapped',
+      answer: (params, call) => {
+        read(NONE, params);
+        return sessions.list().filter((session) => mayManage(call, session));
+      },
+    },
+    'approvals.list': mapped(LIST, (filter) =>
+      approvals.list({
+        ...(filter.session !== undefined && { session: filter.session }),
+        ...(filter.all !== undefined && { all: filter.all }),
+      }),
+    ),
+    'approvals.show': mapped(ID, ({ id }) => approvals.show(id)),
+    'approvals.decide': mapped(DECIDE, ({ id, verdict, reason }, { caller, principal }) => {
+      const uids = caller.loginUid === null ? [caller.uid] : [caller.uid, caller.loginUid];
+      return approvals.decide({ id, verdict, ...(reason !== undefined && { reason }), reviewer: principal!, uids });
+    }),
+    'approvals.watch': mapped(NONE, (_, { signal }) => approvals.watch(signal)),
+    'audit.query': { access: 'auditor', answer: (params, { signal }) => audit.query(params, signal) },
+    'audit.sessions': { access: 'auditor', answer: () => audit.sessions() },
+    'audit.verify': { access: 'auditor', answer: () => audit.verify() },
+    'policy.reload': { access: 'root', answer: () => desks.reloadPolicy() },
+    status: { access: 'anyone', answer: () => desks.status() },
+  };
+}
+
+function mapped<T>(schema: z.ZodType<T>, answer: (params: T, call: Call) => unknown): Handler {
+  return { access: 'mapped', answer: (params, call) => answer(read(schema, params), call) };
+}
+
+function mayManage({ caller }: Call, session: Session): boolean {
+  return caller.uid === 0 || caller.uid === session.uid;
+}
+
+function read<T>(schema: z.ZodType<T>, params: Params): T {
+  const parsed = schema.safeParse(params);
+  if (parsed.success) return parsed.data;
+  throw new SluiceError('PROTOCOL_VIOLATION', `the request is not valid: ${z.prettifyError(parsed.error)}`);
+}
