@@ -8,10 +8,17 @@ test('what qualify writes, partsOf reads back', () => {
 });
 
 test('two different names never look the same', () => {
-  const pairs = [['public', 'a.b'], ['public.a', 'b'], ['public', 'a', 'b'], ['"public"', 'a.b'], ['public"."a', 'b']];
+  const pairs = [
+    ['public', 'a.b'],
+    ['public.a', 'b'],
+    ['public', 'a', 'b'],
+    ['"public"', 'a.b'],
+    ['public"."a', 'b'],
+  ];
   assert.equal(new Set(pairs.map((parts) => qualify(...parts))).size, pairs.length);
 });
 
 test('names that are not well formed have no parts', () => {
-  for (const name of ['', '.', 'a.', '.a', 'a..b', '"a', 'a"b', '"a"b', '"".a']) assert.equal(partsOf(name), null, name);
+  for (const name of ['', '.', 'a.', '.a', 'a..b', '"a', 'a"b', '"a"b', '"".a'])
+    assert.equal(partsOf(name), null, name);
 });

@@ -42,7 +42,9 @@ export function parseHostPort(text: string): HostPort | string {
   if (isIP(host) === 4 && !below) return { host, port, below };
   const labels = host.split('.');
   if (host.length > 253 || !labels.every((label) => LABEL.test(label))) {
-    return host.includes('*') || host === '' ? `${text}: a * stands only at the front, as *.db.internal` : `${host} is not a host name`;
+    return host.includes('*') || host === ''
+      ? `${text}: a * stands only at the front, as *.db.internal`
+      : `${host} is not a host name`;
   }
   // What looks like a number would be read as an IPv4 address by some resolvers and as a name by others.
   if (/^(?:\d+|0x[0-9a-f]*)$/.test(labels.at(-1)!)) return `${host} is neither an IPv4 address nor a host name`;

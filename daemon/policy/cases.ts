@@ -4,8 +4,8 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { z } from 'zod';
 import type { Decision } from '../core/decision.ts';
 import { SluiceError } from '../core/errors.ts';
-import { EFFECTS, type Operation } from '../core/operation.ts';
 import type { Obligations } from '../core/mask.ts';
+import { EFFECTS, type Operation } from '../core/operation.ts';
 import type { Question } from '../core/policy.ts';
 import type { Principal } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
@@ -36,13 +36,19 @@ const access = z.strictObject({
 
 const testCase = z.strictObject({
   name,
-  who: z.strictObject({ subject: name.optional().describe('Absent: `test`.'), groups: z.array(name).default([]).describe('Absent or empty: in no group.') }),
+  who: z.strictObject({
+    subject: name.optional().describe('Absent: `test`.'),
+    groups: z.array(name).default([]).describe('Absent or empty: in no group.'),
+  }),
   on: name,
   sql: z.string().min(1).optional().describe('The act as text, in whatever language the resource speaks.'),
   operation: z
     .strictObject({
       verb: name.default('TEST'),
-      effects: z.array(z.enum(EFFECTS)).default([]).describe('Each on each of tables; on no object where there are none.'),
+      effects: z
+        .array(z.enum(EFFECTS))
+        .default([])
+        .describe('Each on each of tables; on no object where there are none.'),
       tables: z.array(name).default([]),
       accesses: z.array(access).default([]).describe('Further accesses, one by one.'),
       functions: z.array(name).default([]),
@@ -54,12 +60,17 @@ const testCase = z.strictObject({
   at: z.iso.datetime().optional().describe('When it is asked, for conditions on time. Absent: now.'),
   expect: z.enum(['allow', 'deny', 'approve']),
   rule: name.nullish().describe('The rule that has to decide; null: none. Absent: any.'),
-  masked: z.array(name).optional().describe('Result columns that have to come back masked, in any order, and no other. Absent: not looked at.'),
+  masked: z
+    .array(name)
+    .optional()
+    .describe('Result columns that have to come back masked, in any order, and no other. Absent: not looked at.'),
 });
 
 export const testFile = z.strictObject({
   apiVersion: z.literal('sluice/v1'),
-  schema: name.optional().describe('File with the catalog, relative to this one. Absent: classified without a catalog.'),
+  schema: name
+    .optional()
+    .describe('File with the catalog, relative to this one. Absent: classified without a catalog.'),
   cases: z.array(testCase).min(1),
 });
 
@@ -78,7 +89,11 @@ export interface CaseResult {
 export function testFiles(paths: readonly string[]): string[] {
   return paths.flatMap((path) => {
     const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-    if (isFolder) return readdirSync(path).filter((file) => /\.test\.ya?ml$/.test(file)).sort().map((file) => join(path, file));
+    if (isFolder)
+      return readdirSync(path)
+        .filter((file) => /\.test\.ya?ml$/.test(file))
+        .sort()
+        .map((file) => join(path, file));
     if (/\.test\.ya?ml$/.test(path)) return [path];
     const beside = path.replace(/\.(ya?ml)$/, '.test.$1');
     return statSync(beside, { throwIfNoEntry: false }) === undefined ? [] : [beside];
@@ -86,17 +101,29 @@ export function testFiles(paths: readonly string[]): string[] {
 }
 
 /** @throws SluiceError POLICY_INVALID with every fault of the file. */
-export async function runCases(file: string, policy: CompiledPolicy, classifier: Classifier | undefined, now: () => number): Promise<CaseResult[]> {
+export async function runCases(
+  file: string,
+  policy: CompiledPolicy,
+  classifier: Classifier | undefined,
+  now: () => number,
+): Promise<CaseResult[]> {
   const found: Diagnostic[] = [];
   const source = parseSource(file, readPaths([file])[0]!.text, found);
   const report = reporter(source, found);
   const suite = found.length === 0 ? validate(testFile, source.data, report) : null;
   suite?.cases.forEach((one, i) => {
-    if (!policy.resources.has(one.on)) report(['cases', i, 'on'], `there is no resource ${JSON.stringify(one.on)}`, suggest(one.on, policy.resources.keys()));
-    if ((one.sql === undefined) === (one.operation === undefined)) report(['cases', i], 'needs sql or operation, one of them');
+    if (!policy.resources.has(one.on))
+      report(
+        ['cases', i, 'on'],
+        `there is no resource ${JSON.stringify(one.on)}`,
+        suggest(one.on, policy.resources.keys()),
+      );
+    if ((one.sql === undefined) === (one.operation === undefined))
+      report(['cases', i], 'needs sql or operation, one of them');
   });
   if (suite === null || found.length > 0) throw new SluiceError('POLICY_INVALID', found.map(diagnosticText).join('\n'));
-  const schema = suite.schema === undefined || isAbsolute(suite.schema) ? suite.schema : join(dirname(file), suite.schema);
+  const schema =
+    suite.schema === undefined || isAbsolute(suite.schema) ? suite.schema : join(dirname(file), suite.schema);
   const results: CaseResult[] = [];
   for (const [i, one] of suite.cases.entries()) {
     const base = { file, line: source.locate(['cases', i]).line, name: one.name };
@@ -109,12 +136,19 @@ export async function runCases(file: string, policy: CompiledPolicy, classifier:
   return results;
 }
 
-async function runCase(one: Case, policy: CompiledPolicy, classifier: Classifier | undefined, schema: string | undefined, now: () => number): Promise<{ fault: string | null; decision: Decision | null }> {
+async function runCase(
+  one: Case,
+  policy: CompiledPolicy,
+  classifier: Classifier | undefined,
+  schema: string | undefined,
+  now: () => number,
+): Promise<{ fault: string | null; decision: Decision | null }> {
   const resource = policy.resources.get(one.on)!;
   const principal = { subject: one.who.subject ?? 'test', groups: one.who.groups };
   let acts: readonly Classified[];
   if (one.operation !== undefined) acts = [{ operation: operationOf(one.operation, resource) }];
-  else if (classifier === undefined) throw new SluiceError('CONFIG_INVALID', 'this build has no classifier for texts: use operation:');
+  else if (classifier === undefined)
+    throw new SluiceError('CONFIG_INVALID', 'this build has no classifier for texts: use operation:');
   else acts = await classifier.classify(resource, one.sql!, schema);
   const at = one.at === undefined ? now() : Date.parse(one.at);
   const decisions = acts.map(({ operation }) => policy.decide(question(principal, resource, operation, at)));
@@ -122,26 +156,51 @@ async function runCase(one: Case, policy: CompiledPolicy, classifier: Classifier
   if (decision === null) return { fault: 'the text holds no operation', decision };
   const outcome = decision.observed ?? decision.outcome;
   if (outcome !== one.expect) return { fault: `expected ${one.expect}, got ${outcome}: ${decision.reason}`, decision };
-  if (one.rule !== undefined && decision.rule !== one.rule) return { fault: `expected rule ${JSON.stringify(one.rule)}, decided by ${JSON.stringify(decision.rule)}`, decision };
+  if (one.rule !== undefined && decision.rule !== one.rule)
+    return {
+      fault: `expected rule ${JSON.stringify(one.rule)}, decided by ${JSON.stringify(decision.rule)}`,
+      decision,
+    };
   if (one.masked !== undefined) {
     const obligations = policy.obligations(principal, resource);
     const masked = [...new Set(acts.flatMap((act) => act.masked?.(obligations) ?? []))].sort();
     const want = [...new Set(one.masked)].sort();
-    if (masked.join('\0') !== want.join('\0')) return { fault: `expected masked [${want.join(', ')}], got [${masked.join(', ')}]`, decision };
+    if (masked.join('\0') !== want.join('\0'))
+      return { fault: `expected masked [${want.join(', ')}], got [${masked.join(', ')}]`, decision };
   }
   return { fault: null, decision };
 }
 
 function operationOf(given: NonNullable<Case['operation']>, resource: Resource): Operation {
   const { verb, effects, tables, accesses, functions, text, unclassified } = given;
-  const made = effects.flatMap((effect) => (tables.length === 0 ? [{ effect }] : tables.map((object) => ({ effect, object }))));
-  const more = accesses.map(({ effect, object, behind, columns }) => ({ effect, ...(object === undefined ? {} : { object }), ...(behind === undefined ? {} : { behind }), ...(columns === undefined ? {} : { columns }) }));
-  return { protocol: resource.protocol, verb, text, fingerprint: '', accesses: [...made, ...more], functions, ...(unclassified === undefined ? {} : { unclassified }) };
+  const made = effects.flatMap((effect) =>
+    tables.length === 0 ? [{ effect }] : tables.map((object) => ({ effect, object })),
+  );
+  const more = accesses.map(({ effect, object, behind, columns }) => ({
+    effect,
+    ...(object === undefined ? {} : { object }),
+    ...(behind === undefined ? {} : { behind }),
+    ...(columns === undefined ? {} : { columns }),
+  }));
+  return {
+    protocol: resource.protocol,
+    verb,
+    text,
+    fingerprint: '',
+    accesses: [...made, ...more],
+    functions,
+    ...(unclassified === undefined ? {} : { unclassified }),
+  };
 }
 
 /** A question outside any real session. */
 export function question(principal: Principal, resource: Resource, operation: Operation, now: number): Question {
-  return { session: { id: '0'.repeat(32), principal, cgroupId: 0n, uid: 0, command: [], startedAt: now }, resource, operation, now };
+  return {
+    session: { id: '0'.repeat(32), principal, cgroupId: 0n, uid: 0, command: [], startedAt: now },
+    resource,
+    operation,
+    now,
+  };
 }
 
 const DANGER = { allow: 0, approve: 1, deny: 2 };

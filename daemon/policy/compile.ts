@@ -3,14 +3,23 @@ import { isAbsolute } from 'node:path';
 import { EFFECTS, type Effect } from '../core/operation.ts';
 import type { CredentialSource, Resource } from '../core/resource.ts';
 import { AddressTable, isLoopback, parseHostPort } from './address.ts';
-import { ConditionCompiler, ConditionError, type Condition } from './condition.ts';
+import { type Condition, ConditionCompiler, ConditionError } from './condition.ts';
 import { type Diagnostic, type Path, suggest } from './diagnostic.ts';
 import { validate } from './issues.ts';
 import type { DetectRule, MaskRule } from './obligation.ts';
-import { columnPatternFault, NameSet, type NamePattern, namePattern } from './pattern.ts';
+import { columnPatternFault, type NamePattern, NameSet, namePattern } from './pattern.ts';
 import type { Parts } from './policy.ts';
 import type { Kind, Rule, Who } from './rule.ts';
-import { type IdentityEntry, type Kit, milliseconds, type MaskEntry, type People, type PolicyFile, type ResourceEntry, type RuleEntry } from './schema.ts';
+import {
+  type IdentityEntry,
+  type Kit,
+  type MaskEntry,
+  milliseconds,
+  type People,
+  type PolicyFile,
+  type ResourceEntry,
+  type RuleEntry,
+} from './schema.ts';
 import { type Report, reporter, type Source } from './source.ts';
 import { plain } from './text.ts';
 
@@ -23,7 +32,12 @@ const EVERYTHING = 'everything';
 const SUBJECT_OF_MANY = 'a subject on an entry for many would make them one person';
 
 /** Faults and warnings go to `into`; the result is only of use when no error is among them. */
-export function compile(files: readonly Checked[], version: string, kit: Kit, into: Diagnostic[]): Omit<Parts, 'warnings'> {
+export function compile(
+  files: readonly Checked[],
+  version: string,
+  kit: Kit,
+  into: Diagnostic[],
+): Omit<Parts, 'warnings'> {
   const compiler = new Compiler(kit, into);
   for (const file of files) compiler.resources(file);
   for (const file of files) compiler.file(file);
@@ -50,14 +64,23 @@ class Compiler {
   }
 
   get parts(): Omit<Parts, 'version' | 'files' | 'warnings'> {
-    return { resources: this.#resources, observed: this.#observed, addresses: this.#addresses, identities: this.#identities, rules: this.#rules, masks: this.#masks, detect: this.#detect };
+    return {
+      resources: this.#resources,
+      observed: this.#observed,
+      addresses: this.#addresses,
+      identities: this.#identities,
+      rules: this.#rules,
+      masks: this.#masks,
+      detect: this.#detect,
+    };
   }
 
   resources({ source, policy }: Checked): void {
     const report = reporter(source, this.#into);
     for (const [name, entry] of Object.entries(policy.resources)) {
       const path = ['resources', name];
-      if (name === EVERYTHING) report(path, 'a resource can\'t be named everything, rules say that for all of them', { key: true });
+      if (name === EVERYTHING)
+        report(path, "a resource can't be named everything, rules say that for all of them", { key: true });
       if (!this.#unique('resource', name, source, path, report, true)) continue;
       const resource = this.#resource(name, entry, path, report);
       this.#resources.set(name, resource);
@@ -77,11 +100,25 @@ class Compiler {
     policy.masks.forEach((entry, i) => this.#mask(entry, ['masks', i], source, report, place(['masks', i])));
     policy.detect.forEach((entry, i) => {
       const path = ['detect', i];
-      const full = typeof entry === 'string' ? { detectors: [entry], with: 'redact' as const, on: EVERYTHING, unless: undefined } : entry;
+      const full =
+        typeof entry === 'string'
+          ? { detectors: [entry], with: 'redact' as const, on: EVERYTHING, unless: undefined }
+          : entry;
       full.detectors.forEach((name, j) => {
-        if (!this.#kit.detectors.includes(name)) report(typeof entry === 'string' ? path : [...path, 'detectors', j], `there is no detector ${JSON.stringify(name)}`, suggest(name, this.#kit.detectors));
+        if (!this.#kit.detectors.includes(name))
+          report(
+            typeof entry === 'string' ? path : [...path, 'detectors', j],
+            `there is no detector ${JSON.stringify(name)}`,
+            suggest(name, this.#kit.detectors),
+          );
       });
-      this.#detect.push({ detectors: full.detectors, with: full.with, on: this.#on(full.on ?? EVERYTHING, [...path, 'on'], report), unless: whoOf(full.unless), place: place(path) });
+      this.#detect.push({
+        detectors: full.detectors,
+        with: full.with,
+        on: this.#on(full.on ?? EVERYTHING, [...path, 'on'], report),
+        unless: whoOf(full.unless),
+        place: place(path),
+      });
     });
   }
 
@@ -100,16 +137,36 @@ class Compiler {
   #resource(name: string, entry: ResourceEntry, path: Path, report: Report): Resource {
     const known = Object.hasOwn(this.#kit.protocols, entry.protocol);
     let options: Readonly<Record<string, unknown>> = {};
-    if (!known) report([...path, 'protocol'], `there is no protocol ${JSON.stringify(entry.protocol)}`, suggest(entry.protocol, Object.keys(this.#kit.protocols)));
-    else options = (validate(this.#kit.protocols[entry.protocol]!.options, entry.options ?? {}, report, [...path, 'options']) ?? {}) as Readonly<Record<string, unknown>>;
+    if (!known)
+      report(
+        [...path, 'protocol'],
+        `there is no protocol ${JSON.stringify(entry.protocol)}`,
+        suggest(entry.protocol, Object.keys(this.#kit.protocols)),
+      );
+    else
+      options = (validate(this.#kit.protocols[entry.protocol]!.options, entry.options ?? {}, report, [
+        ...path,
+        'options',
+      ]) ?? {}) as Readonly<Record<string, unknown>>;
     const credential = this.#credential(entry, path, report);
-    if (entry.login === 'token' && credential === undefined) report([...path, 'login'], 'login: token needs a credential: the client\'s password is then the session token, and can\'t go through', {});
+    if (entry.login === 'token' && credential === undefined)
+      report(
+        [...path, 'login'],
+        "login: token needs a credential: the client's password is then the session token, and can't go through",
+        {},
+      );
     if (entry.tls === 'off' && entry.ca !== undefined) report([...path, 'ca'], 'ca has no use with tls: off', {});
     const parsed = parseHostPort(entry.address);
     const at = typeof parsed === 'string' ? { host: entry.address, port: 0, below: false } : parsed;
     if (typeof parsed === 'string') report([...path, 'address'], parsed);
-    else if (parsed.below) report([...path, 'address'], 'sluice connects to this address: it can\'t be a pattern', { suggestion: 'patterns stand under also:' });
-    if ((entry.tls === 'off' || entry.tls === 'require') && credential !== undefined && !isLoopback(at.host)) report([...path, 'tls'], `the credential goes to a server that is not verified (tls: ${entry.tls})`, { warning: true });
+    else if (parsed.below)
+      report([...path, 'address'], "sluice connects to this address: it can't be a pattern", {
+        suggestion: 'patterns stand under also:',
+      });
+    if ((entry.tls === 'off' || entry.tls === 'require') && credential !== undefined && !isLoopback(at.host))
+      report([...path, 'tls'], `the credential goes to a server that is not verified (tls: ${entry.tls})`, {
+        warning: true,
+      });
     const resource: Resource = Object.freeze({
       name,
       protocol: entry.protocol,
@@ -123,7 +180,10 @@ class Compiler {
       ...(credential === undefined ? {} : { credential }),
     });
     let broad = false;
-    const addresses: [string, Path][] = [[entry.address, [...path, 'address']], ...(entry.also ?? []).map((text, i): [string, Path] => [text, [...path, 'also', i]])];
+    const addresses: [string, Path][] = [
+      [entry.address, [...path, 'address']],
+      ...(entry.also ?? []).map((text, i): [string, Path] => [text, [...path, 'also', i]]),
+    ];
     for (const [text, where] of addresses) {
       const one = parseHostPort(text);
       if (typeof one === 'string') {
@@ -137,7 +197,8 @@ class Compiler {
       const other = this.#addresses.add(one, resource);
       if (other !== null) report(where, `${text} is already an address of ${other.name}`);
     }
-    if (entry.breadth !== undefined && !broad) report([...path, 'breadth'], 'nothing here is broad: leave it out', { warning: true });
+    if (entry.breadth !== undefined && !broad)
+      report([...path, 'breadth'], 'nothing here is broad: leave it out', { warning: true });
     return resource;
   }
 
@@ -145,8 +206,10 @@ class Compiler {
     if (credential === undefined) return undefined;
     const { systemd, file, command, user } = credential;
     const where = [...path, 'credential'];
-    if ([systemd, file, command].filter((source) => source !== undefined).length !== 1) report(where, 'needs exactly one of systemd, file and command');
-    if (command !== undefined && !isAbsolute(command[0]!)) report([...where, 'command', 0], 'has to be an absolute path');
+    if ([systemd, file, command].filter((source) => source !== undefined).length !== 1)
+      report(where, 'needs exactly one of systemd, file and command');
+    if (command !== undefined && !isAbsolute(command[0]!))
+      report([...where, 'command', 0], 'has to be an absolute path');
     const account = user === undefined ? {} : { user };
     if (systemd !== undefined) return Object.freeze({ systemd, ...account });
     if (file !== undefined) return Object.freeze({ file, ...account });
@@ -156,13 +219,20 @@ class Compiler {
   #identity(entry: IdentityEntry, path: Path, report: Report): void {
     const ways = [entry.user, entry.uid, entry.group, entry.default].filter((way) => way !== undefined);
     if (ways.length !== 1) report(path, 'needs exactly one of user, uid, group and default');
-    if (entry.subject !== undefined && entry.user === undefined && entry.uid === undefined) report([...path, 'subject'], SUBJECT_OF_MANY);
+    if (entry.subject !== undefined && entry.user === undefined && entry.uid === undefined)
+      report([...path, 'subject'], SUBJECT_OF_MANY);
     this.#identities.push(entry);
   }
 
   #rule(entry: RuleEntry, path: Path, report: Report, observe: boolean, place: string): Rule {
     const kinds = (['allow', 'deny', 'approve'] as const).filter((kind) => entry[kind] !== undefined);
-    if (kinds.length !== 1) report(path, kinds.length === 0 ? 'needs one of allow, deny and approve' : `has ${kinds.join(' and ')}: a rule does one of them`);
+    if (kinds.length !== 1)
+      report(
+        path,
+        kinds.length === 0
+          ? 'needs one of allow, deny and approve'
+          : `has ${kinds.join(' and ')}: a rule does one of them`,
+      );
     const kind: Kind = kinds[0] ?? 'deny';
     const effects = entry[kind] ?? EVERYTHING;
     const tables = this.#names(entry.tables, [...path, 'tables'], report);
@@ -170,10 +240,20 @@ class Compiler {
       for (const key of ['reviewers', 'quorum', 'within', 'hold', 'remember', 'match'] as const) {
         if (entry[key] !== undefined) report([...path, key], `${key} goes with approve only`, { key: true });
       }
-    } else if (entry.reviewers === undefined) report(path, 'an approve rule needs reviewers', { suggestion: 'reviewers: {groups: […]}, or reviewers: anyone' });
-    if (entry.remember === 'session' && entry.match === 'exact') report([...path, 'match'], 'remember: session is about the same kind of operation: it needs match: fingerprint');
-    if (kind === 'allow' && entry.columns !== undefined) report([...path, 'columns'], 'columns can\'t be allowed one by one: rows come whole', { key: true, suggestion: 'deny the others, or mask them' });
-    for (const [i, column] of (entry.columns ?? []).entries()) if (/[.*]/.test(column)) report([...path, 'columns', i], `${column} is not the name of a column`, { suggestion: 'tables stand under tables:' });
+    } else if (entry.reviewers === undefined)
+      report(path, 'an approve rule needs reviewers', { suggestion: 'reviewers: {groups: […]}, or reviewers: anyone' });
+    if (entry.remember === 'session' && entry.match === 'exact')
+      report([...path, 'match'], 'remember: session is about the same kind of operation: it needs match: fingerprint');
+    if (kind === 'allow' && entry.columns !== undefined)
+      report([...path, 'columns'], "columns can't be allowed one by one: rows come whole", {
+        key: true,
+        suggestion: 'deny the others, or mask them',
+      });
+    for (const [i, column] of (entry.columns ?? []).entries())
+      if (/[.*]/.test(column))
+        report([...path, 'columns', i], `${column} is not the name of a column`, {
+          suggestion: 'tables stand under tables:',
+        });
     const rule: Rule = {
       name: plain(entry.name),
       kind,
@@ -207,13 +287,18 @@ class Compiler {
   #starGroups(entry: RuleEntry, path: Path, report: Report): void {
     if (entry.who === 'everyone') return;
     for (const key of ['groups', 'users'] as const) {
-      for (const [i, value] of (entry.who[key] ?? []).entries()) if (/[*?]/.test(value)) report([...path, 'who', key, i], `${value}: ${key} are named in full`, { suggestion: 'who: everyone is all' });
+      for (const [i, value] of (entry.who[key] ?? []).entries())
+        if (/[*?]/.test(value))
+          report([...path, 'who', key, i], `${value}: ${key} are named in full`, {
+            suggestion: 'who: everyone is all',
+          });
     }
   }
 
   #breadthOf(rule: Rule, entry: RuleEntry, path: Path, report: Report): void {
     if (rule.kind === 'deny') {
-      if (entry.breadth !== undefined) report([...path, 'breadth'], 'a deny rule may always be broad: leave it out', { warning: true });
+      if (entry.breadth !== undefined)
+        report([...path, 'breadth'], 'a deny rule may always be broad: leave it out', { warning: true });
       return;
     }
     const broad: [string, Path][] = [];
@@ -222,23 +307,35 @@ class Compiler {
     const star = rule.tables?.patterns.findIndex((pattern) => pattern.schema === null && pattern.name === null) ?? -1;
     if (star >= 0) broad.push([`${entry.tables![star]} is every object there is`, [...path, 'tables', star]]);
     for (const [what, where] of broad) this.#broad(entry.breadth, what, where, report);
-    if (broad.length === 0 && entry.breadth !== undefined) report([...path, 'breadth'], 'nothing here is broad: leave it out', { warning: true });
+    if (broad.length === 0 && entry.breadth !== undefined)
+      report([...path, 'breadth'], 'nothing here is broad: leave it out', { warning: true });
   }
 
   #broad(accepted: 'accepted' | undefined, what: string, where: Path, report: Report): void {
-    if (accepted === undefined) report(where, `too broad: ${what}`, { suggestion: 'narrow it, or say breadth: accepted' });
+    if (accepted === undefined)
+      report(where, `too broad: ${what}`, { suggestion: 'narrow it, or say breadth: accepted' });
     else report(where, `broad: ${what}`, { warning: true });
   }
 
   #mask(entry: MaskEntry, path: Path, source: Source, report: Report, place: string): void {
     for (const [i, column] of entry.columns.entries()) {
       const fault = columnPatternFault(column);
-      if (fault !== null) report([...path, 'columns', i], fault.message, fault.suggestion === undefined ? {} : { suggestion: fault.suggestion });
+      if (fault !== null)
+        report(
+          [...path, 'columns', i],
+          fault.message,
+          fault.suggestion === undefined ? {} : { suggestion: fault.suggestion },
+        );
     }
     const on = this.#on(entry.on, [...path, 'on'], report);
     const name = plain(entry.name ?? `mask of ${entry.columns[0]}`);
     if (entry.name !== undefined) this.#unique('mask', name, source, [...path, 'name'], report, false);
-    const mask = Object.freeze({ name, columns: Object.freeze([...entry.columns]), with: entry.with, conditions: entry.conditions });
+    const mask = Object.freeze({
+      name,
+      columns: Object.freeze([...entry.columns]),
+      with: entry.with,
+      conditions: entry.conditions,
+    });
     this.#masks.push({ mask, on, unless: whoOf(entry.unless), place });
   }
 
@@ -247,8 +344,10 @@ class Compiler {
     const names = typeof on === 'string' ? [on] : on;
     names.forEach((name, i) => {
       const where = typeof on === 'string' ? path : [...path, i];
-      if (name === EVERYTHING) report(where, 'everything stands by itself, not in a list', { suggestion: 'on: everything' });
-      else if (!this.#resources.has(name)) report(where, `there is no resource ${JSON.stringify(name)}`, suggest(name, this.#resources.keys()));
+      if (name === EVERYTHING)
+        report(where, 'everything stands by itself, not in a list', { suggestion: 'on: everything' });
+      else if (!this.#resources.has(name))
+        report(where, `there is no resource ${JSON.stringify(name)}`, suggest(name, this.#resources.keys()));
     });
     return new Set(names);
   }
@@ -258,7 +357,8 @@ class Compiler {
     const good: NamePattern[] = [];
     patterns.forEach((text, i) => {
       const parsed = namePattern(text);
-      if ('message' in parsed) report([...path, i], parsed.message, parsed.suggestion === undefined ? {} : { suggestion: parsed.suggestion });
+      if ('message' in parsed)
+        report([...path, i], parsed.message, parsed.suggestion === undefined ? {} : { suggestion: parsed.suggestion });
       else good.push(parsed);
     });
     return new NameSet(good);
@@ -284,7 +384,9 @@ function whoOf(people: People | undefined): Who | null {
 function termsOf(entry: RuleEntry): NonNullable<Rule['terms']> {
   const remember = entry.remember ?? 'once';
   return Object.freeze({
-    reviewers: Object.freeze(entry.reviewers === undefined || entry.reviewers === 'anyone' ? [] : [...entry.reviewers.groups]),
+    reviewers: Object.freeze(
+      entry.reviewers === undefined || entry.reviewers === 'anyone' ? [] : [...entry.reviewers.groups],
+    ),
     quorum: entry.quorum ?? 1,
     within: milliseconds(entry.within ?? '10m'),
     hold: milliseconds(entry.hold ?? '60s'),

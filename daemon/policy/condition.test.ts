@@ -5,9 +5,27 @@ import { type Condition, ConditionCompiler, ConditionError, facts } from './cond
 
 const question = (text: string, more: Partial<Question['operation']> = {}): Question =>
   ({
-    session: { id: 'ab', principal: { subject: 'agent@example.com', groups: ['ai-agents'] }, cgroupId: 1n, uid: 1000, command: ['claude'], startedAt: 0 },
+    session: {
+      id: 'ab',
+      principal: { subject: 'agent@example.com', groups: ['ai-agents'] },
+      cgroupId: 1n,
+      uid: 1000,
+      command: ['claude'],
+      startedAt: 0,
+    },
     resource: { name: 'shop' },
-    operation: { protocol: 'postgres', verb: 'SELECT', text, fingerprint: '00', accesses: [{ effect: 'read', object: 'public.v', behind: ['public.a', 'public.b'] }, { effect: 'read', object: 'public.a' }], functions: [], ...more },
+    operation: {
+      protocol: 'postgres',
+      verb: 'SELECT',
+      text,
+      fingerprint: '00',
+      accesses: [
+        { effect: 'read', object: 'public.v', behind: ['public.a', 'public.b'] },
+        { effect: 'read', object: 'public.a' },
+      ],
+      functions: [],
+      ...more,
+    },
     now: Date.UTC(2026, 7, 22, 14, 5),
   }) as unknown as Question;
 
@@ -18,7 +36,10 @@ test('conditions see principal, session, resource, operation and now', () => {
   assert.equal(holds('principal.subject.endsWith("@example.com") && "ai-agents" in principal.groups'), true);
   assert.equal(holds('session.id == "ab" && session.command[0] == "claude"'), true);
   assert.equal(holds('resource.name == "shop" && operation.verb == "SELECT"'), true);
-  assert.equal(holds('operation.tables == ["public.v", "public.a", "public.b"] && operation.effects == ["read"]'), true);
+  assert.equal(
+    holds('operation.tables == ["public.v", "public.a", "public.b"] && operation.effects == ["read"]'),
+    true,
+  );
   assert.equal(holds('now.getHours() == 14 && now.getDayOfWeek() == 6'), true);
   assert.equal(holds('now > timestamp("2026-01-01T00:00:00Z")'), true);
   assert.equal(holds('operation.tables.all(t, t.startsWith("public."))'), true);
@@ -32,8 +53,10 @@ test('matches is linear, also within a loop', () => {
 });
 
 test('volatile says whether an answer may be kept', () => {
-  for (const source of ['now.getHours() > 1', 'operation.text == ""', 'session.id == ""']) assert.equal(compile(source).volatile, true, source);
-  for (const source of ['operation.verb == ""', 'principal.subject == ""', '"a" in operation.tables', 'true']) assert.equal(compile(source).volatile, false, source);
+  for (const source of ['now.getHours() > 1', 'operation.text == ""', 'session.id == ""'])
+    assert.equal(compile(source).volatile, true, source);
+  for (const source of ['operation.verb == ""', 'principal.subject == ""', '"a" in operation.tables', 'true'])
+    assert.equal(compile(source).volatile, false, source);
 });
 
 test('what costs more than linear time, or is not understood, is refused at load', () => {
@@ -58,10 +81,17 @@ test('what costs more than linear time, or is not understood, is refused at load
     'operation.tables.exists(operation, operation == "")',
     'bytes(operation.text).json() == {}',
     `${'('.repeat(60)}true${')'.repeat(60)} && ${'!'.repeat(60)}true`,
-  ]) assert.throws(() => compile(source), ConditionError, source);
+  ])
+    assert.throws(() => compile(source), ConditionError, source);
 });
 
 test('a fault says where', () => {
-  assert.throws(() => compile('true && operation.txt == ""'), (e: ConditionError) => e.offset === 18 && e.unknown?.word === 'txt');
-  assert.throws(() => compile('true && operatoin.verb == ""'), (e: ConditionError) => e.offset === 8 && e.unknown?.word === 'operatoin');
+  assert.throws(
+    () => compile('true && operation.txt == ""'),
+    (e: ConditionError) => e.offset === 18 && e.unknown?.word === 'txt',
+  );
+  assert.throws(
+    () => compile('true && operatoin.verb == ""'),
+    (e: ConditionError) => e.offset === 8 && e.unknown?.word === 'operatoin',
+  );
 });

@@ -47,7 +47,9 @@ class OperationView {
     return [...new Set(this.#question.operation.accesses.map((access) => access.effect))];
   }
   get tables(): string[] {
-    const names = this.#question.operation.accesses.flatMap((access) => [access.object ?? [], access.behind ?? []].flat());
+    const names = this.#question.operation.accesses.flatMap((access) =>
+      [access.object ?? [], access.behind ?? []].flat(),
+    );
     return [...new Set(names)];
   }
   get functions(): readonly string[] {
@@ -61,9 +63,25 @@ const TEXT_FUNCTIONS = new Set(['contains', 'startsWith', 'endsWith', 'matches']
 const FUNCTIONS = new Set([
   ...LOOPS,
   ...TEXT_FUNCTIONS,
-  'has', 'size', 'lowerAscii', 'upperAscii', 'trim',
-  'string', 'int', 'double', 'timestamp', 'duration',
-  'getFullYear', 'getMonth', 'getDate', 'getDayOfMonth', 'getDayOfWeek', 'getDayOfYear', 'getHours', 'getMinutes', 'getSeconds',
+  'has',
+  'size',
+  'lowerAscii',
+  'upperAscii',
+  'trim',
+  'string',
+  'int',
+  'double',
+  'timestamp',
+  'duration',
+  'getFullYear',
+  'getMonth',
+  'getDate',
+  'getDayOfMonth',
+  'getDayOfWeek',
+  'getDayOfYear',
+  'getHours',
+  'getMinutes',
+  'getSeconds',
 ]);
 
 /** Thrown at load. `offset` is within the expression. */
@@ -84,7 +102,13 @@ export class ConditionError extends Error {
 export type Facts = Record<string, unknown>;
 
 export function facts(q: Question): Facts {
-  return { principal: new PrincipalView(q), session: new SessionView(q), resource: new ResourceView(q), operation: new OperationView(q), now: new Date(q.now) };
+  return {
+    principal: new PrincipalView(q),
+    session: new SessionView(q),
+    resource: new ResourceView(q),
+    operation: new OperationView(q),
+    now: new Date(q.now),
+  };
 }
 
 export interface Condition {
@@ -109,17 +133,26 @@ export class ConditionCompiler {
 
   constructor() {
     const strings = 'list<string>';
-    this.#environment = new Environment({ limits: { maxAstNodes: 400, maxDepth: 32, maxListElements: 200, maxMapEntries: 0, maxCallArguments: 4 } })
+    this.#environment = new Environment({
+      limits: { maxAstNodes: 400, maxDepth: 32, maxListElements: 200, maxMapEntries: 0, maxCallArguments: 4 },
+    })
       .registerType('Principal', { ctor: PrincipalView, fields: { subject: 'string', groups: strings } })
       .registerType('Session', { ctor: SessionView, fields: { id: 'string', command: strings } })
       .registerType('Resource', { ctor: ResourceView, fields: { name: 'string' } })
-      .registerType('Operation', { ctor: OperationView, fields: { verb: 'string', text: 'string', effects: strings, tables: strings, functions: strings } })
+      .registerType('Operation', {
+        ctor: OperationView,
+        fields: { verb: 'string', text: 'string', effects: strings, tables: strings, functions: strings },
+      })
       .registerVariable('principal', 'Principal')
       .registerVariable('session', 'Session')
       .registerVariable('resource', 'Resource')
       .registerVariable('operation', 'Operation')
       .registerVariable('now', 'google.protobuf.Timestamp')
-      .registerFunction(`string.${LINEAR_MATCHES}(string): bool`, (text: string, pattern: string) => this.#patterns.get(pattern)!.test(text), { async: false });
+      .registerFunction(
+        `string.${LINEAR_MATCHES}(string): bool`,
+        (text: string, pattern: string) => this.#patterns.get(pattern)!.test(text),
+        { async: false },
+      );
   }
 
   /** @throws ConditionError */
@@ -134,7 +167,8 @@ export class ConditionCompiler {
     this.#walk(run.ast, seen, false);
     const checked = run.check();
     if (!checked.valid) throw celError(checked.error);
-    if (checked.type !== 'bool') throw new ConditionError(`is ${checked.type ?? 'unknown'}, a condition has to be true or false`, 0);
+    if (checked.type !== 'bool')
+      throw new ConditionError(`is ${checked.type ?? 'unknown'}, a condition has to be true or false`, 0);
     return {
       source,
       volatile: seen.volatile,
@@ -156,9 +190,11 @@ export class ConditionCompiler {
     if (op === '.' && args[0].op === 'id' && args[0].args in FIELDS) {
       const [of, field] = [args[0].args, args[1]];
       const fields = FIELDS[of]!;
-      if (!fields.includes(field)) throw new ConditionError(`${of} has no ${field}`, args[0].end + 1, { word: field, known: fields });
+      if (!fields.includes(field))
+        throw new ConditionError(`${of} has no ${field}`, args[0].end + 1, { word: field, known: fields });
       if (of === 'session' || (of === 'operation' && field === 'text')) seen.volatile = true;
-      if (looping && of === 'operation' && field === 'text') throw new ConditionError('operation.text is not looked at within a loop', start);
+      if (looping && of === 'operation' && field === 'text')
+        throw new ConditionError('operation.text is not looked at within a loop', start);
       return;
     }
     if (op === 'call' || op === 'rcall') {
@@ -172,19 +208,26 @@ export class ConditionCompiler {
     const name = node.args[0];
     const receiver = node.op === 'rcall' ? node.args[1] : null;
     const given = (node.op === 'rcall' ? node.args[2] : node.args[1]) as ASTNode[];
-    if (!FUNCTIONS.has(name)) throw new ConditionError(`${name}() is not a function of conditions`, node.start, { word: name, known: [...FUNCTIONS] });
+    if (!FUNCTIONS.has(name))
+      throw new ConditionError(`${name}() is not a function of conditions`, node.start, {
+        word: name,
+        known: [...FUNCTIONS],
+      });
     const loop = receiver !== null && LOOPS.has(name);
     if (loop && looping) throw new ConditionError('a loop within a loop', node.start);
     if (receiver !== null) this.#walk(receiver, seen, looping);
     for (const argument of given) this.#walk(argument, seen, looping || loop);
-    if (TEXT_FUNCTIONS.has(name) && given.some(mentionsText)) throw new ConditionError(`operation.text can't be what ${name}() looks for`, node.start);
+    if (TEXT_FUNCTIONS.has(name) && given.some(mentionsText))
+      throw new ConditionError(`operation.text can't be what ${name}() looks for`, node.start);
     if (name !== 'matches') return;
     const [pattern] = given;
-    if (receiver === null || given.length !== 1 || pattern?.op !== 'value' || typeof pattern.args !== 'string') throw new ConditionError('matches() takes one literal pattern: text.matches("…")', node.start);
+    if (receiver === null || given.length !== 1 || pattern?.op !== 'value' || typeof pattern.args !== 'string')
+      throw new ConditionError('matches() takes one literal pattern: text.matches("…")', node.start);
     try {
       if (!this.#patterns.has(pattern.args)) this.#patterns.set(pattern.args, new Regex(pattern.args));
     } catch (cause) {
-      if (cause instanceof RegexError) throw new ConditionError(`pattern: ${cause.message} (character ${cause.offset + 1})`, pattern.start);
+      if (cause instanceof RegexError)
+        throw new ConditionError(`pattern: ${cause.message} (character ${cause.offset + 1})`, pattern.start);
       throw cause;
     }
     // The library resolves functions by name when it checks types, which comes after this.
@@ -211,5 +254,9 @@ function celError(cause: unknown): ConditionError {
   const message = (error.summary ?? error.message ?? 'not valid').split('\n')[0]!;
   const unknown = /^Unknown variable: (\w+)/.exec(message);
   const known = [...Object.keys(FIELDS), 'now'];
-  return new ConditionError(message.charAt(0).toLowerCase() + message.slice(1), error.range?.start ?? 0, unknown === null ? undefined : { word: unknown[1]!, known });
+  return new ConditionError(
+    message.charAt(0).toLowerCase() + message.slice(1),
+    error.range?.start ?? 0,
+    unknown === null ? undefined : { word: unknown[1]!, known },
+  );
 }

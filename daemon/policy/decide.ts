@@ -79,7 +79,9 @@ export class Bench {
     this.#lenient = lenient;
     this.#resource = resource;
     const by = (kind: Rule['kind']): ByEffect =>
-      Object.fromEntries(EFFECTS.map((effect) => [effect, rules.filter((rule) => rule.kind === kind && rule.effects.has(effect))])) as unknown as ByEffect;
+      Object.fromEntries(
+        EFFECTS.map((effect) => [effect, rules.filter((rule) => rule.kind === kind && rule.effects.has(effect))]),
+      ) as unknown as ByEffect;
     this.#deny = by('deny');
     this.#approve = by('approve');
     this.#allow = by('allow');
@@ -89,7 +91,11 @@ export class Bench {
 
   /** Effects that some rule can allow, at once or by approval, conditions aside. */
   get possible(): ReadonlySet<Effect> {
-    return new Set(EFFECTS.filter((effect) => !this.forbidden.has(effect) && (this.#allow[effect].length > 0 || this.#approve[effect].length > 0)));
+    return new Set(
+      EFFECTS.filter(
+        (effect) => !this.forbidden.has(effect) && (this.#allow[effect].length > 0 || this.#approve[effect].length > 0),
+      ),
+    );
   }
 
   decide(question: Question): Decision {
@@ -136,14 +142,18 @@ export class Bench {
 
   #first(rules: readonly Rule[], access: Access, operation: Operation, conditions: Conditions): Rule | null {
     for (const rule of rules) {
-      if (mismatch(rule, access, operation, this.#names) === null && (rule.when === null || conditions.holds(rule))) return rule;
+      if (mismatch(rule, access, operation, this.#names) === null && (rule.when === null || conditions.holds(rule)))
+        return rule;
     }
     return null;
   }
 
   #all(rules: readonly Rule[], access: Access, operation: Operation, conditions: Conditions): readonly Rule[] {
     if (rules.length === 0) return rules;
-    return rules.filter((rule) => mismatch(rule, access, operation, this.#names) === null && (rule.when === null || conditions.holds(rule)));
+    return rules.filter(
+      (rule) =>
+        mismatch(rule, access, operation, this.#names) === null && (rule.when === null || conditions.holds(rule)),
+    );
   }
 
   get hint(): string {
@@ -155,19 +165,33 @@ export class Bench {
     if (rule === null) return this.#lenient ? OBSERVED : NOTHING_TOUCHED;
     let decision = this.#allowed.get(rule);
     if (decision === undefined) {
-      decision = Object.freeze({ outcome: 'allow', rule: rule.name, reason: plain(`rule "${rule.name}" allows it${rule.reason === null ? '' : `: ${rule.reason}`}`) });
+      decision = Object.freeze({
+        outcome: 'allow',
+        rule: rule.name,
+        reason: plain(`rule "${rule.name}" allows it${rule.reason === null ? '' : `: ${rule.reason}`}`),
+      });
       this.#allowed.set(rule, decision);
     }
     return decision;
   }
 
   #denied(rule: Rule, access: Access | null, { operation }: Question, conditions: Conditions): Decision {
-    return { outcome: 'deny', rule: rule.name, reason: denyReason(rule, access, operation, conditions.note([rule])), hint: rule.hint ?? this.hint };
+    return {
+      outcome: 'deny',
+      rule: rule.name,
+      reason: denyReason(rule, access, operation, conditions.note([rule])),
+      hint: rule.hint ?? this.hint,
+    };
   }
 
   #unmatched(access: Access | null, question: Question, conditions: Conditions): Decision {
     const note = conditions.note(this.rules.filter((rule) => rule.kind === 'allow'));
-    return { outcome: 'deny', rule: null, reason: defaultReason(question.session.principal, this.#resource, access, question.operation, note), hint: this.hint };
+    return {
+      outcome: 'deny',
+      rule: null,
+      reason: defaultReason(question.session.principal, this.#resource, access, question.operation, note),
+      hint: this.hint,
+    };
   }
 
   #approval(rules: readonly Rule[], access: Access | null, { operation }: Question, conditions: Conditions): Decision {
@@ -175,10 +199,23 @@ export class Bench {
     const approval = joined(sorted);
     const names = plain(sorted.map((rule) => rule.name).join(' + '), 240);
     if (approval === null) {
-      const reason = plain(`rules ${sorted.map((rule) => `"${rule.name}"`).join(' and ')} want approval by different reviewers, which one approval can't give`);
-      return { outcome: 'deny', rule: names, reason, hint: 'send the parts as statements of their own, each is then held by its rule' };
+      const reason = plain(
+        `rules ${sorted.map((rule) => `"${rule.name}"`).join(' and ')} want approval by different reviewers, which one approval can't give`,
+      );
+      return {
+        outcome: 'deny',
+        rule: names,
+        reason,
+        hint: 'send the parts as statements of their own, each is then held by its rule',
+      };
     }
-    const reason = approveReason(sorted, reviewersText(approval.reviewers, approval.quorum), access, operation, conditions.note(sorted));
+    const reason = approveReason(
+      sorted,
+      reviewersText(approval.reviewers, approval.quorum),
+      access,
+      operation,
+      conditions.note(sorted),
+    );
     const hint = sorted.find((rule) => rule.hint !== null)?.hint ?? this.hint;
     return { outcome: 'approve', rule: names, reason, hint, approval };
   }
@@ -188,10 +225,15 @@ export class Bench {
 const NO_RULES: readonly Rule[] = Object.freeze([]);
 
 const OBSERVED: Decision = Object.freeze({ outcome: 'allow', rule: null, reason: 'the resource is in observe mode' });
-const NOTHING_TOUCHED: Decision = Object.freeze({ outcome: 'allow', rule: null, reason: 'the operation touches nothing, and other operations are allowed here' });
+const NOTHING_TOUCHED: Decision = Object.freeze({
+  outcome: 'allow',
+  rule: null,
+  reason: 'the operation touches nothing, and other operations are allowed here',
+});
 
 /** By code unit, the same everywhere. */
-export const byName = (a: { name: string }, b: { name: string }): number => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+export const byName = (a: { name: string }, b: { name: string }): number =>
+  a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
 
 /** The terms that satisfy every rule at once: the strictest of each. Null when no reviewer could. */
 function joined(rules: readonly Rule[]): ApprovalTerms | null {
@@ -219,5 +261,11 @@ export function withObserved(enforced: Decision, all: Decision): Decision {
   if (enforced.outcome !== 'allow') return enforced;
   if (all.outcome === 'allow') return all.rule === null ? enforced : all;
   const { outcome, rule, reason, hint } = all;
-  return { outcome: 'allow', rule, reason: plain(`observed only: ${reason}`), ...(hint === undefined ? {} : { hint }), observed: outcome };
+  return {
+    outcome: 'allow',
+    rule,
+    reason: plain(`observed only: ${reason}`),
+    ...(hint === undefined ? {} : { hint }),
+    observed: outcome,
+  };
 }

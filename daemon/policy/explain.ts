@@ -27,7 +27,10 @@ export function explain(policy: CompiledPolicy, question: Question): Explanation
   const { rules, names } = policy.benches(question.session.principal, question.resource.name);
   const conditions = new Conditions(question);
   const deciding = new Set(decision.rule?.split(' + ') ?? []);
-  const accesses: readonly (Access | null)[] = question.operation.accesses.length + (question.operation.unclassified === undefined ? 0 : 1) === 0 ? [null] : accessesOf(question.operation);
+  const accesses: readonly (Access | null)[] =
+    question.operation.accesses.length + (question.operation.unclassified === undefined ? 0 : 1) === 0
+      ? [null]
+      : accessesOf(question.operation);
   const notes = rules.map((rule): RuleNote => {
     const { matches, why } = note(rule);
     return { rule, matches, why, decides: deciding.has(rule.name) || decision.rule === rule.name };
@@ -36,8 +39,10 @@ export function explain(policy: CompiledPolicy, question: Question): Explanation
 
   function note(rule: Rule): { matches: string[]; why: string } {
     const { session, resource, operation } = question;
-    if (rule.on !== null && !rule.on.has(resource.name)) return { matches: [], why: `is about ${[...rule.on].join(', ')}` };
-    if (!isWho(rule.who, session.principal)) return { matches: [], why: `is about ${[...rule.who!.groups, ...rule.who!.users].join(', ')}` };
+    if (rule.on !== null && !rule.on.has(resource.name))
+      return { matches: [], why: `is about ${[...rule.on].join(', ')}` };
+    if (!isWho(rule.who, session.principal))
+      return { matches: [], why: `is about ${[...rule.who!.groups, ...rule.who!.users].join(', ')}` };
     const misses = new Set<string>();
     const matches = new Set<string>();
     for (const access of accesses) {
@@ -48,7 +53,13 @@ export function explain(policy: CompiledPolicy, question: Question): Explanation
     if (matches.size === 0) return { matches: [], why: [...misses].slice(0, 3).join('; ') };
     if (rule.when !== null && !conditions.holds(rule)) {
       const failed = conditions.failed.get(rule);
-      return { matches: [], why: failed === undefined ? `its condition does not hold: ${rule.when.source}` : `its condition could not be evaluated: ${failed}` };
+      return {
+        matches: [],
+        why:
+          failed === undefined
+            ? `its condition does not hold: ${rule.when.source}`
+            : `its condition could not be evaluated: ${failed}`,
+      };
     }
     return { matches: [...matches], why: '' };
   }

@@ -14,12 +14,18 @@ export interface LocalUser {
  */
 export function principalFrom(entries: readonly IdentityEntry[], local: LocalUser): Principal | null {
   const named = entries.filter(
-    (entry) => entry.user === local.user || entry.uid === local.uid || (entry.group !== undefined && local.groups.includes(entry.group)),
+    (entry) =>
+      entry.user === local.user ||
+      entry.uid === local.uid ||
+      (entry.group !== undefined && local.groups.includes(entry.group)),
   );
   const matching = named.length > 0 ? named : entries.filter((entry) => entry.default === true);
   if (matching.length === 0) return null;
   const subjects = new Set(matching.flatMap((entry) => entry.subject ?? []));
   if (subjects.size > 1) return null;
   const [subject = `local:${local.user}`] = subjects;
-  return Object.freeze({ subject, groups: Object.freeze([...new Set(matching.flatMap((entry) => entry.groups))].sort()) });
+  return Object.freeze({
+    subject,
+    groups: Object.freeze([...new Set(matching.flatMap((entry) => entry.groups))].sort()),
+  });
 }

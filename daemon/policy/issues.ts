@@ -5,7 +5,15 @@ import type { Report } from './source.ts';
 
 type Json = Record<string, unknown>;
 
-const KINDS: Readonly<Record<string, string>> = { object: 'a mapping', record: 'a mapping', array: 'a list', string: 'text', number: 'a number', int: 'a whole number', boolean: 'true or false' };
+const KINDS: Readonly<Record<string, string>> = {
+  object: 'a mapping',
+  record: 'a mapping',
+  array: 'a list',
+  string: 'text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+};
 
 function kindOf(value: unknown): string {
   if (value === undefined) return 'nothing';
@@ -28,7 +36,10 @@ function keysAt(schema: Json, path: Path): string[] {
   const spread = (list: Json[]): Json[] => list.flatMap((s) => [s, ...((s.anyOf as Json[] | undefined) ?? [])]);
   for (const step of path) {
     here = spread(here).flatMap((s) => {
-      const next = typeof step === 'number' ? s.items : ((s.properties as Record<string, Json> | undefined)?.[step] ?? s.additionalProperties);
+      const next =
+        typeof step === 'number'
+          ? s.items
+          : ((s.properties as Record<string, Json> | undefined)?.[step] ?? s.additionalProperties);
       return typeof next === 'object' && next !== null ? [next as Json] : [];
     });
   }
@@ -36,7 +47,12 @@ function keysAt(schema: Json, path: Path): string[] {
 }
 
 /** Checks data against a schema and reports each fault below `base`. Null when there was one. */
-export function validate<T extends z.ZodType>(schema: T, data: unknown, report: Report, base: Path = []): z.output<T> | null {
+export function validate<T extends z.ZodType>(
+  schema: T,
+  data: unknown,
+  report: Report,
+  base: Path = [],
+): z.output<T> | null {
   const result = schema.safeParse(data);
   if (result.success) return result.data;
   const described = z.toJSONSchema(schema, { io: 'input' }) as Json;
@@ -59,7 +75,8 @@ function tell(issue: z.core.$ZodIssue, above: Path, context: Context): void {
   switch (issue.code) {
     case 'unrecognized_keys': {
       const known = keysAt(context.described, path);
-      for (const key of issue.keys) report([...full, key], `unknown key ${JSON.stringify(key)}`, { key: true, ...suggest(key, known) });
+      for (const key of issue.keys)
+        report([...full, key], `unknown key ${JSON.stringify(key)}`, { key: true, ...suggest(key, known) });
       return;
     }
     case 'invalid_value': {
@@ -69,14 +86,24 @@ function tell(issue: z.core.$ZodIssue, above: Path, context: Context): void {
       return;
     }
     case 'invalid_type':
-      if (value === undefined) report(full.slice(0, -1), `${JSON.stringify(String(path.at(-1) ?? 'the file'))} is missing`);
+      if (value === undefined)
+        report(full.slice(0, -1), `${JSON.stringify(String(path.at(-1) ?? 'the file'))} is missing`);
       else report(full, `expected ${KINDS[issue.expected] ?? issue.expected}, found ${kindOf(value)}`);
       return;
     case 'invalid_union': {
       // The branch that got furthest is the one that was meant.
-      const deep = issue.errors.filter((branch) => branch.some((inner) => inner.path.length > 0 || inner.code === 'unrecognized_keys' || inner.code === 'custom' || inner.code === 'too_small'));
+      const deep = issue.errors.filter((branch) =>
+        branch.some(
+          (inner) =>
+            inner.path.length > 0 ||
+            inner.code === 'unrecognized_keys' ||
+            inner.code === 'custom' ||
+            inner.code === 'too_small',
+        ),
+      );
       if (deep.length === 1) for (const inner of deep[0]!) tell(inner as z.core.$ZodIssue, path, context);
-      else if (value === undefined) report(full.slice(0, -1), `${JSON.stringify(String(path.at(-1)))} is missing: ${issue.message}`);
+      else if (value === undefined)
+        report(full.slice(0, -1), `${JSON.stringify(String(path.at(-1)))} is missing: ${issue.message}`);
       else report(full, `${issue.message}; found ${kindOf(value)}`, wrapped(value));
       return;
     }
@@ -95,7 +122,8 @@ function tell(issue: z.core.$ZodIssue, above: Path, context: Context): void {
 const bound = (issue: z.core.$ZodIssueTooBig | z.core.$ZodIssueTooSmall): string =>
   issue.code === 'too_big' ? `has to be at most ${issue.maximum}` : `has to be at least ${issue.minimum}`;
 
-const shown = (value: unknown): string => (typeof value === 'string' ? JSON.stringify(value.slice(0, 60)) : kindOf(value));
+const shown = (value: unknown): string =>
+  typeof value === 'string' ? JSON.stringify(value.slice(0, 60)) : kindOf(value);
 
 const near = (value: unknown, words: readonly string[]): string => {
   const word = typeof value === 'string' ? nearest(value, words) : undefined;

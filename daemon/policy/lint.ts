@@ -9,14 +9,27 @@ export function lint(parts: Omit<Parts, 'warnings'>, files: readonly Checked[], 
   const byName = new Map(parts.rules.map((rule) => [rule.name, rule]));
   for (const { source, policy } of files) {
     const report = reporter(source, into);
-    if (policy.mode === 'observe' && (policy.masks.length > 0 || policy.detect.length > 0)) report([policy.masks.length > 0 ? 'masks' : 'detect'], 'masks are carried out in observe mode too', { warning: true, key: true });
+    if (policy.mode === 'observe' && (policy.masks.length > 0 || policy.detect.length > 0))
+      report([policy.masks.length > 0 ? 'masks' : 'detect'], 'masks are carried out in observe mode too', {
+        warning: true,
+        key: true,
+      });
     policy.rules.forEach((entry, i) => {
       const rule = byName.get(entry.name);
       const over = rule === undefined ? undefined : parts.rules.find((other) => overrules(other, rule));
-      if (over !== undefined) report(['rules', i, 'name'], `never decides: "${over.name}" (${over.place}) ${over.kind === rule!.kind ? 'says the same' : over.kind === 'deny' ? 'forbids all of it' : 'wants approval for all of it'}`, { warning: true });
+      if (over !== undefined)
+        report(
+          ['rules', i, 'name'],
+          `never decides: "${over.name}" (${over.place}) ${over.kind === rule!.kind ? 'says the same' : over.kind === 'deny' ? 'forbids all of it' : 'wants approval for all of it'}`,
+          { warning: true },
+        );
     });
     for (const name of Object.keys(policy.resources)) {
-      if (policy.mode === 'enforce' && !parts.rules.some((rule) => rule.kind !== 'deny' && (rule.on === null || rule.on.has(name)))) report(['resources', name], 'no rule allows anything on it', { warning: true, key: true });
+      if (
+        policy.mode === 'enforce' &&
+        !parts.rules.some((rule) => rule.kind !== 'deny' && (rule.on === null || rule.on.has(name)))
+      )
+        report(['resources', name], 'no rule allows anything on it', { warning: true, key: true });
     }
   }
 }
@@ -27,7 +40,8 @@ const RANK = { deny: 2, approve: 1, allow: 0 };
 function overrules(over: Rule, rule: Rule): boolean {
   if (over === rule || (over.observe && !rule.observe)) return false;
   if (RANK[over.kind] < RANK[rule.kind]) return false;
-  if (over.kind === rule.kind && (over.kind === 'approve' || !(over.name < rule.name) || !covers(rule, over))) return false;
+  if (over.kind === rule.kind && (over.kind === 'approve' || !(over.name < rule.name) || !covers(rule, over)))
+    return false;
   return covers(over, rule);
 }
 
@@ -38,7 +52,10 @@ function covers(over: Rule, rule: Rule): boolean {
   if (isSweeping(over)) return true;
   if (over.tables !== null && (rule.tables === null || !over.tables.covers(rule.tables))) return false;
   if (over.functions !== null && (rule.functions === null || !over.functions.covers(rule.functions))) return false;
-  return coversSet(over.columns, rule.columns) && coversSet(over.verbs === null ? null : new Set(over.verbs), rule.verbs === null ? null : new Set(rule.verbs));
+  return (
+    coversSet(over.columns, rule.columns) &&
+    coversSet(over.verbs === null ? null : new Set(over.verbs), rule.verbs === null ? null : new Set(rule.verbs))
+  );
 }
 
 function coversSet(over: ReadonlySet<string> | null, set: ReadonlySet<string> | null): boolean {
@@ -48,5 +65,7 @@ function coversSet(over: ReadonlySet<string> | null, set: ReadonlySet<string> | 
 function coversWho(over: Who | null, who: Who | null): boolean {
   if (over === null) return true;
   if (who === null) return false;
-  return [...who.groups].every((group) => over.groups.has(group)) && [...who.users].every((user) => over.users.has(user));
+  return (
+    [...who.groups].every((group) => over.groups.has(group)) && [...who.users].every((user) => over.users.has(user))
+  );
 }

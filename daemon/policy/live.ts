@@ -46,7 +46,10 @@ export class LivePolicy {
     try {
       next = loadPolicy(this.#paths, this.#kit);
     } catch (cause) {
-      const error = cause instanceof SluiceError ? cause : new SluiceError('POLICY_INVALID', `the policy could not be loaded: ${(cause as Error).message}`, { cause });
+      const error =
+        cause instanceof SluiceError
+          ? cause
+          : new SluiceError('POLICY_INVALID', `the policy could not be loaded: ${(cause as Error).message}`, { cause });
       this.#events.rejected?.(error, this.#current);
       return error;
     }
@@ -82,8 +85,9 @@ export class LivePolicy {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       this.#timer = null;
-      this.reload();
+      // Watched anew before it is read, so that no change falls between the two.
       this.#again();
+      this.reload();
     }, SETTLE);
     this.#timer.unref();
   }
@@ -94,14 +98,18 @@ export class LivePolicy {
     try {
       this.watch();
     } catch (cause) {
-      const error = new SluiceError('POLICY_UNREADABLE', `changes of the policy can't be watched: ${(cause as Error).message}`, { cause });
+      const error = new SluiceError(
+        'POLICY_UNREADABLE',
+        `changes of the policy can't be watched: ${(cause as Error).message}`,
+        { cause },
+      );
       this.#events.rejected?.(error, this.#current);
       for (const watcher of this.#watchers) watcher.close();
       this.#watchers = [];
       this.#timer ??= setTimeout(() => {
         this.#timer = null;
-        this.reload();
         this.#again();
+        this.reload();
       }, 10 * SETTLE);
       this.#timer.unref();
     }

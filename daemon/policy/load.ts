@@ -33,7 +33,10 @@ export function checkPolicy(files: readonly { file: string; text: string }[], ki
   const parts = whole ? compile(checked, versionOf(files), kit, found) : null;
   const failed = found.some((d) => d.severity === 'error');
   if (parts !== null && !failed) lint(parts, checked, found);
-  const diagnostics = sortDiagnostics(found, files.map(({ file }) => file));
+  const diagnostics = sortDiagnostics(
+    found,
+    files.map(({ file }) => file),
+  );
   const policy = parts === null || failed ? null : new CompiledPolicy({ ...parts, warnings: diagnostics });
   return { policy, diagnostics, files };
 }

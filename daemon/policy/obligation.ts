@@ -24,7 +24,8 @@ export interface DetectRule {
 const STRICTNESS: readonly MaskKind[] = ['redact', 'null', 'hash', 'tokenize', 'partial'];
 const strictness = (kind: MaskKind): number => STRICTNESS.indexOf(kind);
 
-export const strictest = (kinds: readonly MaskKind[]): MaskKind => [...kinds].sort((a, b) => strictness(a) - strictness(b))[0] ?? 'redact';
+export const strictest = (kinds: readonly MaskKind[]): MaskKind =>
+  [...kinds].sort((a, b) => strictness(a) - strictness(b))[0] ?? 'redact';
 
 /** Answers with the same object for the same answer. */
 export class ObligationTable {
@@ -34,7 +35,9 @@ export class ObligationTable {
 
   constructor(masks: readonly MaskRule[], detect: readonly DetectRule[]) {
     const name = ({ mask }: MaskRule): string => mask.name;
-    this.#masks = [...masks].sort((a, b) => strictness(a.mask.with) - strictness(b.mask.with) || (name(a) < name(b) ? -1 : 1));
+    this.#masks = [...masks].sort(
+      (a, b) => strictness(a.mask.with) - strictness(b.mask.with) || (name(a) < name(b) ? -1 : 1),
+    );
     this.#detect = detect;
   }
 
@@ -48,7 +51,11 @@ export class ObligationTable {
     const key = JSON.stringify([masks.map((rule) => this.#masks.indexOf(rule)), detectors, detectWith]);
     let answer = this.#answers.get(key);
     if (answer === undefined) {
-      answer = Object.freeze({ masks: Object.freeze(masks.map((rule) => rule.mask)), detect: Object.freeze(detectors), detectWith });
+      answer = Object.freeze({
+        masks: Object.freeze(masks.map((rule) => rule.mask)),
+        detect: Object.freeze(detectors),
+        detectWith,
+      });
       this.#answers.set(key, answer);
     }
     return answer;

@@ -58,11 +58,19 @@ function patternParts(pattern: string): (string | null)[] | Fault {
       if (inner?.length !== 1) return { message: `${pattern}: ${text} is not a quoted name` };
       parts.push(inner[0]!);
     } else if (text === '') return { message: `${pattern}: a part is empty` };
-    else if (text.includes('*')) return { message: `${pattern}: a * stands for a whole part of a name, never for a piece of one` };
+    else if (text.includes('*'))
+      return { message: `${pattern}: a * stands for a whole part of a name, never for a piece of one` };
     else if (/[\p{Lu}\p{Lt}]/u.test(text)) {
       const lower = pattern.replace(text, text.toLowerCase());
-      return { message: `${pattern}: names without quotes are in lower case`, suggestion: `write ${lower}, or ${pattern.replace(text, `"${text}"`)} for a name with capitals` };
-    } else if (!UNQUOTED.test(text)) return { message: `${pattern}: ${text} needs double quotes`, suggestion: `write '${pattern.replace(text, qualify(text))}'` };
+      return {
+        message: `${pattern}: names without quotes are in lower case`,
+        suggestion: `write ${lower}, or ${pattern.replace(text, `"${text}"`)} for a name with capitals`,
+      };
+    } else if (!UNQUOTED.test(text))
+      return {
+        message: `${pattern}: ${text} needs double quotes`,
+        suggestion: `write '${pattern.replace(text, qualify(text))}'`,
+      };
     else parts.push(text);
   }
   return parts;
@@ -81,8 +89,16 @@ export function namePattern(text: string): NamePattern | Fault {
   const parts = patternParts(text);
   if (!Array.isArray(parts)) return parts;
   if (parts.length === 1 && parts[0] === null) return { text, schema: null, name: null };
-  if (parts.length === 1) return { message: `${text} does not say in which schema`, suggestion: `did you mean public.${text}? *.${text} is every schema's` };
-  if (parts.length !== 2) return { message: `${text} has ${parts.length} parts, a pattern has two: schema.name`, ...(parts.length === 3 ? { suggestion: 'columns stand under columns:' } : {}) };
+  if (parts.length === 1)
+    return {
+      message: `${text} does not say in which schema`,
+      suggestion: `did you mean public.${text}? *.${text} is every schema's`,
+    };
+  if (parts.length !== 2)
+    return {
+      message: `${text} has ${parts.length} parts, a pattern has two: schema.name`,
+      ...(parts.length === 3 ? { suggestion: 'columns stand under columns:' } : {}),
+    };
   return { text, schema: parts[0]!, name: parts[1]! };
 }
 
@@ -90,10 +106,13 @@ export function namePattern(text: string): NamePattern | Fault {
 export function columnPatternFault(text: string): Fault | null {
   const parts = patternParts(text);
   if (!Array.isArray(parts)) return parts;
-  if (parts.length === 1) return { message: `${text} does not say of which table`, suggestion: `did you mean "*.${text}"?` };
-  if (parts.length > 3) return { message: `${text} has ${parts.length} parts, a column has at most three: schema.table.column` };
+  if (parts.length === 1)
+    return { message: `${text} does not say of which table`, suggestion: `did you mean "*.${text}"?` };
+  if (parts.length > 3)
+    return { message: `${text} has ${parts.length} parts, a column has at most three: schema.table.column` };
   if (parts.at(-1) === null) return { message: `${text}: name each column, a mask does not take * for one` };
-  if (parts.length === 3 && parts.includes(null)) return { message: `${text}: * stands only in *.column`, suggestion: `did you mean "*.${qualify(parts[2]!)}"?` };
+  if (parts.length === 3 && parts.includes(null))
+    return { message: `${text}: * stands only in *.column`, suggestion: `did you mean "*.${qualify(parts[2]!)}"?` };
   return null;
 }
 
@@ -108,7 +127,9 @@ export class NameSet {
   constructor(patterns: readonly NamePattern[]) {
     this.patterns = patterns;
     this.any = patterns.some((p) => p.schema === null && p.name === null);
-    this.#exact = new Set(patterns.flatMap((p) => (p.schema !== null && p.name !== null ? [qualify(p.schema, p.name)] : [])));
+    this.#exact = new Set(
+      patterns.flatMap((p) => (p.schema !== null && p.name !== null ? [qualify(p.schema, p.name)] : [])),
+    );
     this.#schemas = new Set(patterns.flatMap((p) => (p.schema !== null && p.name === null ? [p.schema] : [])));
     this.#names = new Set(patterns.flatMap((p) => (p.schema === null && p.name !== null ? [p.name] : [])));
   }

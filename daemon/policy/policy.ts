@@ -8,7 +8,7 @@ import type { AddressTable } from './address.ts';
 import { Bench, byName, withObserved } from './decide.ts';
 import type { Diagnostic } from './diagnostic.ts';
 import { type LocalUser, principalFrom } from './identity.ts';
-import { ObligationTable, type DetectRule, type MaskRule } from './obligation.ts';
+import { type DetectRule, type MaskRule, ObligationTable } from './obligation.ts';
 import { NameTable } from './pattern.ts';
 import { isWho, type Rule } from './rule.ts';
 import type { IdentityEntry } from './schema.ts';
@@ -64,8 +64,20 @@ export class CompiledPolicy implements Policy {
     this.#rules = [...parts.rules].sort(byName);
     this.volatile = parts.rules.some((rule) => rule.when?.volatile === true);
     this.#obligations = new ObligationTable(parts.masks, parts.detect);
-    const whos = [...parts.rules.map((rule) => rule.who), ...parts.masks.map((rule) => rule.unless), ...parts.detect.map((rule) => rule.unless)];
+    const whos = [
+      ...parts.rules.map((rule) => rule.who),
+      ...parts.masks.map((rule) => rule.unless),
+      ...parts.detect.map((rule) => rule.unless),
+    ];
     this.#users = new Set(whos.flatMap((who) => [...(who?.users ?? [])]));
+  }
+
+  get ruleCount(): number {
+    return this.#rules.length;
+  }
+
+  get maskCount(): number {
+    return this.#parts.masks.length;
   }
 
   resourceAt(address: string, port: number, names?: readonly string[]): Resource | null {
@@ -94,7 +106,15 @@ export class CompiledPolicy implements Policy {
   }
 
   /** What `explain` looks through: the rules about this principal and resource are in `enforced` or `all`. */
-  benches(principal: Principal, resource: string): { readonly enforced: Bench; readonly all: Bench | null; readonly rules: readonly Rule[]; readonly names: NameTable } {
+  benches(
+    principal: Principal,
+    resource: string,
+  ): {
+    readonly enforced: Bench;
+    readonly all: Bench | null;
+    readonly rules: readonly Rule[];
+    readonly names: NameTable;
+  } {
     const { enforced, all } = this.#seat(principal, resource);
     return { enforced, all, rules: this.#rules, names: this.#names };
   }
@@ -122,10 +142,16 @@ export class CompiledPolicy implements Policy {
   #makeSeat(principal: Principal, resource: string): Seat {
     // A resource that this policy doesn't know has no rules, whatever `on: everything` says.
     const known = this.resources.has(resource);
-    const rules = known ? this.#rules.filter((rule) => (rule.on === null || rule.on.has(resource)) && isWho(rule.who, principal)) : [];
+    const rules = known
+      ? this.#rules.filter((rule) => (rule.on === null || rule.on.has(resource)) && isWho(rule.who, principal))
+      : [];
     const lenient = this.#parts.observed.has(resource);
     const enforcedRules = rules.filter((rule) => !rule.observe);
     const all = lenient || enforcedRules.length < rules.length ? new Bench(rules, resource, this.#names, false) : null;
-    return { enforced: new Bench(enforcedRules, resource, this.#names, lenient), all, obligations: this.#obligations.for(principal, resource) };
+    return {
+      enforced: new Bench(enforcedRules, resource, this.#names, lenient),
+      all,
+      obligations: this.#obligations.for(principal, resource),
+    };
   }
 }

@@ -40,8 +40,17 @@ type Tree =
   | { readonly kind: 'repeat'; readonly of: Tree; readonly least: number; readonly most: number };
 
 const DIGIT: readonly Range[] = [[48, 57]];
-const WORD: readonly Range[] = [[48, 57], [65, 90], [95, 95], [97, 122]];
-const SPACE: readonly Range[] = [[9, 10], [12, 13], [32, 32]];
+const WORD: readonly Range[] = [
+  [48, 57],
+  [65, 90],
+  [95, 95],
+  [97, 122],
+];
+const SPACE: readonly Range[] = [
+  [9, 10],
+  [12, 13],
+  [32, 32],
+];
 const ESCAPES: Readonly<Record<string, number>> = { n: 10, t: 9, r: 13, f: 12, v: 11, a: 7 };
 /** Beyond upper and lower case: the Kelvin sign and the long s fold to letters of ASCII. */
 const FOLDS: Readonly<Record<string, readonly number[]>> = { k: [0x212a], s: [0x17f] };
@@ -153,7 +162,8 @@ class Reader {
       const at = this.#at;
       bounds = this.#bounds();
       if (bounds !== null) throw this.#error('two quantifiers in a row', at);
-      if (this.#source[from] === '^' || this.#source[from] === '$') throw this.#error('a quantifier needs something to repeat', at - 1);
+      if (this.#source[from] === '^' || this.#source[from] === '$')
+        throw this.#error('a quantifier needs something to repeat', at - 1);
     }
     return tree;
   }
@@ -166,7 +176,8 @@ class Reader {
     if (found === null) return null;
     const least = Number(found[1]);
     const most = found[2] === undefined ? least : found[3] === undefined ? Infinity : Number(found[3]);
-    if (least > MAX_REPEAT || (most > MAX_REPEAT && most !== Infinity) || most < least) throw this.#error(`a repetition goes up to ${MAX_REPEAT}, the lesser number first`);
+    if (least > MAX_REPEAT || (most > MAX_REPEAT && most !== Infinity) || most < least)
+      throw this.#error(`a repetition goes up to ${MAX_REPEAT}, the lesser number first`);
     this.#at += found[0].length;
     return [least, most];
   }
@@ -235,7 +246,11 @@ class Reader {
       this.#at += found![0].length;
       return [[code, code]];
     }
-    if (/[0-9A-Za-z]/.test(letter)) throw this.#error(/[1-9]/.test(letter) ? 'backreferences are not supported' : `\\${letter} is not supported`, from);
+    if (/[0-9A-Za-z]/.test(letter))
+      throw this.#error(
+        /[1-9]/.test(letter) ? 'backreferences are not supported' : `\\${letter} is not supported`,
+        from,
+      );
     return [[c, c]];
   }
 
@@ -245,14 +260,22 @@ class Reader {
     for (let first = true; ; first = false) {
       if (this.#at >= this.#source.length) throw this.#error('a [ is not closed', from);
       if (!first && this.#eat(']')) break;
-      if (this.#source.startsWith('[:', this.#at)) throw this.#error('[:name:] is not supported, write the range', this.#at);
+      if (this.#source.startsWith('[:', this.#at))
+        throw this.#error('[:name:] is not supported, write the range', this.#at);
       const item = this.#classItem();
       const next = this.#source[this.#at + 1];
-      if (item.length === 1 && item[0]![0] === item[0]![1] && this.#source[this.#at] === '-' && next !== undefined && next !== ']') {
+      if (
+        item.length === 1 &&
+        item[0]![0] === item[0]![1] &&
+        this.#source[this.#at] === '-' &&
+        next !== undefined &&
+        next !== ']'
+      ) {
         this.#at++;
         const at = this.#at;
         const end = this.#classItem();
-        if (end.length !== 1 || end[0]![0] !== end[0]![1] || end[0]![0] < item[0]![0]) throw this.#error('not a range', at);
+        if (end.length !== 1 || end[0]![0] !== end[0]![1] || end[0]![0] < item[0]![0])
+          throw this.#error('not a range', at);
         ranges.push([item[0]![0], end[0]![0]]);
       } else ranges.push(...item);
     }
@@ -272,10 +295,15 @@ function withFlags(flags: Flags, on: string, off: string): Flags {
   return { i: value('i'), m: value('m'), s: value('s') };
 }
 
-type Building = { op: 'chars'; ranges: readonly Range[] } | { op: 'split'; to: number[] } | { op: 'assert'; what: string } | { op: 'match' };
+type Building =
+  | { op: 'chars'; ranges: readonly Range[] }
+  | { op: 'split'; to: number[] }
+  | { op: 'assert'; what: string }
+  | { op: 'match' };
 
 function emit(tree: Tree, program: Building[]): void {
-  if (program.length > MAX_PROGRAM) throw new RegexError(`too large once its repetitions are written out (${MAX_PROGRAM} steps)`, 0);
+  if (program.length > MAX_PROGRAM)
+    throw new RegexError(`too large once its repetitions are written out (${MAX_PROGRAM} steps)`, 0);
   switch (tree.kind) {
     case 'empty':
       return;

@@ -76,7 +76,8 @@ export class Regex {
 
   #state(threads: readonly number[], before: number): State {
     // Of what stood before, only these matter to assertions.
-    const kind = before === EDGE ? EDGE : this.#starts.indexOf(this.#isNewline(before) ? 10 : this.#isWord(before) ? 97 : 0);
+    const kind =
+      before === EDGE ? EDGE : this.#starts.indexOf(this.#isNewline(before) ? 10 : this.#isWord(before) ? 97 : 0);
     const key = `${kind}:${threads.join()}`;
     let state = this.#states.get(key);
     if (state === undefined) {
@@ -119,7 +120,12 @@ export class Regex {
         if (this.#holds(inst.what, state.before, cls)) stack.push(pc + 1);
       } else if (c !== EDGE && inst.ranges.some(([from, to]) => from <= c && c <= to)) after.push(pc + 1);
     }
-    const next = found ? true : this.#state([...new Set(after)].sort((a, b) => a - b), cls);
+    const next = found
+      ? true
+      : this.#state(
+          [...new Set(after)].sort((a, b) => a - b),
+          cls,
+        );
     // Set after a possible clearing, so at most one link leads from a state that was cut to one that wasn't.
     state.next[cls + 1] = next;
     return next;

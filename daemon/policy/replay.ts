@@ -1,6 +1,7 @@
 /** Recorded operations decided anew by a candidate policy: which decisions would change? */
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
+import type { Decision } from '../core/decision.ts';
 import { SluiceError } from '../core/errors.ts';
 import type { EventInput } from '../core/event.ts';
 import { EFFECTS, type Operation } from '../core/operation.ts';
@@ -62,13 +63,20 @@ function parse(line: string, where: string): Recorded {
   try {
     value = JSON.parse(line);
   } catch (cause) {
-    throw new SluiceError('AUDIT_QUERY', `${where}: not JSON: one event a line is expected (sluice audit -o json)`, { cause });
+    throw new SluiceError('AUDIT_QUERY', `${where}: not JSON: one event a line is expected (sluice audit -o json)`, {
+      cause,
+    });
   }
-  if (typeof value !== 'object' || value === null || !('type' in value)) throw new SluiceError('AUDIT_QUERY', `${where}: not an event`);
+  if (typeof value !== 'object' || value === null || !('type' in value))
+    throw new SluiceError('AUDIT_QUERY', `${where}: not an event`);
   return value as Recorded;
 }
 
-export async function replay(candidate: CompiledPolicy, events: AsyncIterable<Recorded>): Promise<Replay> {
+export async function replay(
+  candidate: CompiledPolicy,
+  events: AsyncIterable<Recorded>,
+  now: () => number,
+): Promise<Replay> {
   const changes = new Map<string, Change>();
   const skipped = new Map<string, number>();
   let operations = 0;
@@ -82,18 +90,18 @@ export async function replay(candidate: CompiledPolicy, events: AsyncIterable<Re
     const from = event.observed ?? event.decision;
     const principal = { subject: event.subject ?? '', groups: event.groups ?? [] };
     const operation = operationOf(event);
+    if (event.accesses === undefined) {
+      skip('recorded without accesses');
+      continue;
+    }
     const cut = event.textBytes !== undefined && event.textBytes > Buffer.byteLength(operation.text);
     if (cut && candidate.volatile) uncertain++;
     // Without the resource the flow would have been refused before any operation.
-    const decision =
+    const decision: Decision =
       resource === undefined
-        ? ({ outcome: 'deny', rule: null, reason: `the candidate has no resource ${event.resource ?? ''}` } as const)
-        : candidate.decide({ ...question(principal, resource, operation, event.time ?? Date.now()), });
-    if (event.accesses === undefined && operation.unclassified === undefined) {
-      skip('recorded without its accesses');
-      continue;
-    }
-    const to = ('observed' in decision ? decision.observed : undefined) ?? decision.outcome;
+        ? { outcome: 'deny', rule: null, reason: `the candidate has no resource ${event.resource ?? ''}` }
+        : candidate.decide(question(principal, resource, operation, event.time ?? now()));
+    const to = decision.observed ?? decision.outcome;
     if (from === to) {
       unchanged++;
       continue;
@@ -102,7 +110,19 @@ export async function replay(candidate: CompiledPolicy, events: AsyncIterable<Re
     const key = JSON.stringify([from, to, fromRule, decision.rule, event.resource, event.subject]);
     const known = changes.get(key);
     if (known !== undefined) known.count++;
-    else changes.set(key, { from, to, fromRule, toRule: decision.rule, resource: event.resource ?? '', subject: principal.subject, count: 1, verb: operation.verb, text: operation.text, reason: decision.reason });
+    else
+      changes.set(key, {
+        from,
+        to,
+        fromRule,
+        toRule: decision.rule,
+        resource: event.resource ?? '',
+        subject: principal.subject,
+        count: 1,
+        verb: operation.verb,
+        text: operation.text,
+        reason: decision.reason,
+      });
   }
   const sorted = [...changes.values()].sort((a, b) => b.count - a.count);
   return { operations, unchanged, changes: sorted, uncertain, skipped };

@@ -45,7 +45,13 @@ export function isWho(who: Who | null, principal: Principal): boolean {
 
 /** Nothing but who, where and which effect decides: no object, verb, function or condition. */
 export function isSweeping(rule: Rule): boolean {
-  return rule.tables === null && rule.columns === null && rule.functions === null && rule.verbs === null && rule.when === null;
+  return (
+    rule.tables === null &&
+    rule.columns === null &&
+    rule.functions === null &&
+    rule.verbs === null &&
+    rule.when === null
+  );
 }
 
 /**
@@ -58,16 +64,23 @@ export function mismatch(rule: Rule, access: Access | null, operation: Operation
   const blind = !grants && operation.unclassified !== undefined;
   if (access === null) {
     if (grants) return 'nothing is touched, so nothing has to be allowed';
-    if (rule.verbs === null && rule.functions === null && !(rule.everything && rule.tables === null && rule.columns === null)) return 'the operation touches nothing';
+    if (
+      rule.verbs === null &&
+      rule.functions === null &&
+      !(rule.everything && rule.tables === null && rule.columns === null)
+    )
+      return 'the operation touches nothing';
   } else {
     if (!rule.effects.has(access.effect)) return `is not about ${access.effect}`;
     if (rule.tables !== null && !blind) {
       const miss = objectMismatch(rule.tables, access, grants, names);
       if (miss !== null) return miss;
     }
-    if (rule.columns !== null && !blind && !mayUseColumn(rule.columns, rule.tables, access, names)) return `uses none of the columns ${[...rule.columns].join(', ')}`;
+    if (rule.columns !== null && !blind && !mayUseColumn(rule.columns, rule.tables, access, names))
+      return `uses none of the columns ${[...rule.columns].join(', ')}`;
   }
-  if (rule.verbs !== null && !blind && !rule.verbs.some((verb) => isVerb(verb, operation.verb))) return `is about ${rule.verbs.map((verb) => (verb.endsWith(' ') ? `${verb}*` : verb)).join(', ')}, not ${operation.verb}`;
+  if (rule.verbs !== null && !blind && !rule.verbs.some((verb) => isVerb(verb, operation.verb)))
+    return `is about ${rule.verbs.map((verb) => (verb.endsWith(' ') ? `${verb}*` : verb)).join(', ')}, not ${operation.verb}`;
   if (rule.functions !== null && !blind) {
     const { functions } = rule;
     const called = operation.functions;

@@ -35,31 +35,60 @@ const duration = (least: string, most: string) =>
       error: `has to be between ${least} and ${most}`,
     });
 
-const line = (most: number) => z.string().trim().min(1, { error: 'is empty' }).max(most, { error: `has more than ${most} characters` });
+const line = (most: number) =>
+  z
+    .string()
+    .trim()
+    .min(1, { error: 'is empty' })
+    .max(most, { error: `has more than ${most} characters` });
 const name = line(120);
-const list = <T extends z.ZodType>(item: T) => z.array(item).min(1, { error: 'an empty list: leave the key out, or name something' });
+const list = <T extends z.ZodType>(item: T) =>
+  z.array(item).min(1, { error: 'an empty list: leave the key out, or name something' });
 
 const RESOURCE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
-const resourceName = z.string().regex(RESOURCE_NAME, { error: 'a name has 1 to 63 letters, digits, dots, hyphens and underscores' });
+const resourceName = z
+  .string()
+  .regex(RESOURCE_NAME, { error: 'a name has 1 to 63 letters, digits, dots, hyphens and underscores' });
 
 const people = z
   .strictObject({
     groups: list(name).optional().describe('Members of any of these groups. Absent: no group.'),
-    users: list(name).optional().describe('These subjects (the `sub` of the token, or `local:NAME`). Absent: nobody by name.'),
+    users: list(name)
+      .optional()
+      .describe('These subjects (the `sub` of the token, or `local:NAME`). Absent: nobody by name.'),
   })
-  .refine((who) => who.groups !== undefined || who.users !== undefined, { error: 'names nobody: give groups, users or both' });
+  .refine((who) => who.groups !== undefined || who.users !== undefined, {
+    error: 'names nobody: give groups, users or both',
+  });
 
-const who = z.union([z.literal('everyone'), people], { error: 'expected `everyone`, or a mapping with groups, users or both' });
-const on = z.union([z.string().min(1), list(z.string().min(1))], { error: 'expected the name of a resource, a list of names, or `everything`' });
-const effects = z.union([z.literal('everything'), list(z.enum(EFFECTS))], { error: `expected a list of effects (${EFFECTS.join(', ')}), or \`everything\`` });
-const breadth = z.literal('accepted').optional().describe('Says that a dangerous breadth is meant. Absent: such breadth is an error.');
+const who = z.union([z.literal('everyone'), people], {
+  error: 'expected `everyone`, or a mapping with groups, users or both',
+});
+const on = z.union([z.string().min(1), list(z.string().min(1))], {
+  error: 'expected the name of a resource, a list of names, or `everything`',
+});
+const effects = z.union([z.literal('everything'), list(z.enum(EFFECTS))], {
+  error: `expected a list of effects (${EFFECTS.join(', ')}), or \`everything\``,
+});
+const breadth = z
+  .literal('accepted')
+  .optional()
+  .describe('Says that a dangerous breadth is meant. Absent: such breadth is an error.');
 
 const file = z.string().regex(/^\//, { error: 'has to be an absolute path' });
-const account = line(63).optional().describe('Account to log in as. Absent: the one that the credential names, or else the one that the client named.');
+const account = line(63)
+  .optional()
+  .describe('Account to log in as. Absent: the one that the credential names, or else the one that the client named.');
 
 const credential = z
   .strictObject({
-    systemd: z.string().regex(/^[A-Za-z0-9._-]+$/, { error: 'a systemd credential is named by letters, digits, dots, hyphens and underscores' }).optional().describe('Name of a systemd credential of sluiced.'),
+    systemd: z
+      .string()
+      .regex(/^[A-Za-z0-9._-]+$/, {
+        error: 'a systemd credential is named by letters, digits, dots, hyphens and underscores',
+      })
+      .optional()
+      .describe('Name of a systemd credential of sluiced.'),
     file: file.optional().describe('Path of a file that only sluiced can read.'),
     command: list(z.string()).optional().describe('A command, its absolute path first, that prints the credential.'),
     user: account,
@@ -70,11 +99,23 @@ const credential = z
 const resource = z.strictObject({
   protocol: z.string().describe('Name of the protocol spoken there.'),
   address: z.string().describe('`host:port` that sluice connects to, an IPv6 address in brackets. Never a pattern.'),
-  also: list(z.string()).optional().describe('Further `host:port` under which agents reach it; `*.zone:port` only with `breadth: accepted`. Absent: address alone.'),
-  tls: z.enum(['verify-full', 'verify-ca', 'require', 'off']).default('verify-full').describe('TLS towards the resource. Absent: verify-full.'),
+  also: list(z.string())
+    .optional()
+    .describe(
+      'Further `host:port` under which agents reach it; `*.zone:port` only with `breadth: accepted`. Absent: address alone.',
+    ),
+  tls: z
+    .enum(['verify-full', 'verify-ca', 'require', 'off'])
+    .default('verify-full')
+    .describe('TLS towards the resource. Absent: verify-full.'),
   ca: file.optional().describe("PEM bundle to verify against. Absent: the system's."),
   credential: credential.optional().describe("Absent: the client's own credential goes through."),
-  login: z.enum(['token', 'none']).optional().describe('What a client presents to sluice: the session token as its password, or nothing. Absent: token where there is a credential, none where there is not.'),
+  login: z
+    .enum(['token', 'none'])
+    .optional()
+    .describe(
+      'What a client presents to sluice: the session token as its password, or nothing. Absent: token where there is a credential, none where there is not.',
+    ),
   options: z.record(z.string(), z.unknown()).optional().describe('Settings of the protocol. Absent: its defaults.'),
   breadth,
 });
@@ -87,26 +128,50 @@ const rule = z
     approve: effects.optional(),
     who: who.describe('Whom the rule is about.'),
     on: on.describe('Resources that the rule is about: a name, several, or `everything`.'),
-    tables: list(z.string()).optional().describe('Objects: `schema.name`, `schema.*`, `*.name`, or `*` for every named one. Absent: any object, and effects on none.'),
+    tables: list(z.string())
+      .optional()
+      .describe(
+        'Objects: `schema.name`, `schema.*`, `*.name`, or `*` for every named one. Absent: any object, and effects on none.',
+      ),
     columns: list(z.string()).optional().describe('Names of columns; not with allow. Absent: any column, and none.'),
-    functions: list(z.string()).optional().describe('Functions called: `schema.name`, `schema.*`, `*.name`. A deny or approve rule applies when one is called, an allow rule when no other is. Absent: any function, and none.'),
+    functions: list(z.string())
+      .optional()
+      .describe(
+        'Functions called: `schema.name`, `schema.*`, `*.name`. A deny or approve rule applies when one is called, an allow rule when no other is. Absent: any function, and none.',
+      ),
     verbs: list(line(60)).optional().describe('What the act is called, as `DROP TABLE` or `DROP *`. Absent: any.'),
-    when: line(2000).optional().describe('Condition in CEL over principal, session, resource, operation and now. Absent: always.'),
+    when: line(2000)
+      .optional()
+      .describe('Condition in CEL over principal, session, resource, operation and now. Absent: always.'),
     reason: line(300).optional().describe('Why, in words for the agent. Absent: the rule is named only.'),
     hint: line(300).optional().describe('What the agent could do instead. Absent: what would be allowed is listed.'),
     reviewers: z
-      .union([z.literal('anyone'), z.strictObject({ groups: list(name) })], { error: 'expected a mapping with groups, or `anyone`' })
+      .union([z.literal('anyone'), z.strictObject({ groups: list(name) })], {
+        error: 'expected a mapping with groups, or `anyone`',
+      })
       .optional()
-      .describe('Who may decide; needed with approve. `anyone`: anyone but the requester who may use sluice approvals.'),
+      .describe(
+        'Who may decide; needed with approve. `anyone`: anyone but the requester who may use sluice approvals.',
+      ),
     quorum: z.int().min(1).max(20).optional().describe('How many reviewers have to agree. Absent: 1.'),
     within: duration('1s', '7d').optional().describe('Lifetime of the request and of an unused approval. Absent: 10m.'),
     hold: duration('0s', '1h').optional().describe('How long the connection is held. Absent: 60s.'),
-    remember: z.enum(['once', 'session']).optional().describe('`session`: the same kind of operation is not asked again in the session. Absent: once.'),
-    match: z.enum(['exact', 'fingerprint']).optional().describe('What an approval is for: the very text, or texts that differ in constants only. Absent: exact, with remember: session fingerprint.'),
+    remember: z
+      .enum(['once', 'session'])
+      .optional()
+      .describe('`session`: the same kind of operation is not asked again in the session. Absent: once.'),
+    match: z
+      .enum(['exact', 'fingerprint'])
+      .optional()
+      .describe(
+        'What an approval is for: the very text, or texts that differ in constants only. Absent: exact, with remember: session fingerprint.',
+      ),
     breadth,
   })
   .meta({ oneOf: [{ required: ['allow'] }, { required: ['deny'] }, { required: ['approve'] }] })
-  .describe('Exactly one of allow, deny and approve. Any deny wins, then approve, then allow; what no rule matches is denied.');
+  .describe(
+    'Exactly one of allow, deny and approve. Any deny wins, then approve, then allow; what no rule matches is denied.',
+  );
 
 const maskKind = z.enum(MASK_KINDS).default('redact').describe('Absent: redact.');
 
@@ -116,7 +181,10 @@ const mask = z.strictObject({
   columns: list(z.string()).describe('`schema.table.column`, `table.column` or `*.column`.'),
   with: maskKind,
   unless: people.optional().describe('Who sees the values. Absent: nobody.'),
-  conditions: z.enum(['allow', 'deny']).default('allow').describe('May protected columns stand in WHERE, ORDER BY and the like? deny closes inference. Absent: allow.'),
+  conditions: z
+    .enum(['allow', 'deny'])
+    .default('allow')
+    .describe('May protected columns stand in WHERE, ORDER BY and the like? deny closes inference. Absent: allow.'),
 });
 
 const detector = z.string();
@@ -147,12 +215,26 @@ const identity = z
 
 export const policyFile = z.strictObject({
   apiVersion: z.literal(API_VERSION),
-  mode: z.enum(['enforce', 'observe']).default('enforce').describe('observe: what the rules of this file would refuse or hold is let through and recorded, and so is what no rule allows on resources of this file. Masks are carried out all the same. Absent: enforce.'),
-  identities: z.array(identity).default([]).describe('Whom local users are, where no token says it. Absent or empty: no local user is anyone.'),
-  resources: z.record(resourceName, resource).default({}).describe('Upstreams by name. Absent or empty: this file declares none.'),
+  mode: z
+    .enum(['enforce', 'observe'])
+    .default('enforce')
+    .describe(
+      'observe: what the rules of this file would refuse or hold is let through and recorded, and so is what no rule allows on resources of this file. Masks are carried out all the same. Absent: enforce.',
+    ),
+  identities: z
+    .array(identity)
+    .default([])
+    .describe('Whom local users are, where no token says it. Absent or empty: no local user is anyone.'),
+  resources: z
+    .record(resourceName, resource)
+    .default({})
+    .describe('Upstreams by name. Absent or empty: this file declares none.'),
   rules: z.array(rule).default([]).describe('In no order. Absent or empty: this file allows nothing.'),
   masks: z.array(mask).default([]).describe('In no order. Absent or empty: this file masks no column.'),
-  detect: z.array(detect).default([]).describe('Content that is masked wherever it comes back. Absent or empty: this file looks for none.'),
+  detect: z
+    .array(detect)
+    .default([])
+    .describe('Content that is masked wherever it comes back. Absent or empty: this file looks for none.'),
 });
 
 export type PolicyFile = z.output<typeof policyFile>;
@@ -171,7 +253,11 @@ export function jsonSchema(kit: Kit): Json {
   const properties = schema.properties as Record<string, Json>;
   const resources = properties.resources!.additionalProperties as Json;
   const names = Object.keys(kit.protocols);
-  (resources.properties as Record<string, Json>).protocol = { type: 'string', enum: names, description: 'Name of the protocol spoken there.' };
+  (resources.properties as Record<string, Json>).protocol = {
+    type: 'string',
+    enum: names,
+    description: 'Name of the protocol spoken there.',
+  };
   resources.allOf = names.map((protocol) => {
     const { $schema: _, ...options } = z.toJSONSchema(kit.protocols[protocol]!.options, { io: 'input' }) as Json;
     return { if: { properties: { protocol: { const: protocol } } }, then: { properties: { options } } };

@@ -6,7 +6,20 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { type Document, isAlias, isMap, isNode, isPair, isScalar, isSeq, Lexer, LineCounter, type Node, parseDocument, visit } from 'yaml';
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  type Node,
+  parseDocument,
+  visit,
+} from 'yaml';
 import { SluiceError } from '../core/errors.ts';
 import { type Diagnostic, type Path, pathText } from './diagnostic.ts';
 
@@ -32,7 +45,11 @@ export interface Source {
 }
 
 /** Adds a diagnostic at a place of one file. */
-export type Report = (path: Path, message: string, more?: { suggestion?: string; key?: boolean; warning?: boolean }) => void;
+export type Report = (
+  path: Path,
+  message: string,
+  more?: { suggestion?: string; key?: boolean; warning?: boolean },
+) => void;
 
 export function reporter(source: Source, into: Diagnostic[]): Report {
   return (path, message, more) => {
@@ -48,7 +65,8 @@ export function reporter(source: Source, into: Diagnostic[]): Report {
   };
 }
 
-const isPolicyName = (name: string): boolean => /\.ya?ml$/.test(name) && !/\.test\.ya?ml$/.test(name) && !name.startsWith('.');
+const isPolicyName = (name: string): boolean =>
+  /\.ya?ml$/.test(name) && !/\.test\.ya?ml$/.test(name) && !name.startsWith('.');
 
 /**
  * Files named, and for a folder its *.yaml and *.yml in order of name, without hidden ones and *.test.yaml; not what lies
@@ -69,15 +87,21 @@ export function readPaths(paths: readonly string[]): { file: string; text: strin
     files.push(...found.map((name) => join(path, name)));
   }
   if (files.length === 0) throw new SluiceError('POLICY_INVALID', 'no policy file was named');
-  if (files.length > MAX_FILES) throw new SluiceError('POLICY_INVALID', `a policy has at most ${MAX_FILES} files, this one ${files.length}`);
+  if (files.length > MAX_FILES)
+    throw new SluiceError('POLICY_INVALID', `a policy has at most ${MAX_FILES} files, this one ${files.length}`);
   let total = 0;
   return [...new Set(files)].map((file) => {
     const size = unreadable(file, () => statSync(file));
     if (!size.isFile()) throw new SluiceError('POLICY_UNREADABLE', `${file} is not a file`);
-    if (size.size > MAX_FILE) throw new SluiceError('POLICY_INVALID', `${file}: a policy file has at most ${MAX_FILE} bytes, this one ${size.size}`);
+    if (size.size > MAX_FILE)
+      throw new SluiceError(
+        'POLICY_INVALID',
+        `${file}: a policy file has at most ${MAX_FILE} bytes, this one ${size.size}`,
+      );
     const bytes = unreadable(file, () => readFileSync(file));
     total += bytes.length;
-    if (bytes.length > MAX_FILE || total > MAX_TOTAL) throw new SluiceError('POLICY_INVALID', `${file}: the policy is larger than ${MAX_TOTAL} bytes`);
+    if (bytes.length > MAX_FILE || total > MAX_TOTAL)
+      throw new SluiceError('POLICY_INVALID', `${file}: the policy is larger than ${MAX_TOTAL} bytes`);
     try {
       return { file, text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
     } catch (cause) {
@@ -106,7 +130,15 @@ export function parseSource(file: string, text: string, into: Diagnostic[]): Sou
   const lines = new LineCounter();
   const fault = (message: string, offset: number, suggestion?: string): void => {
     const { line, col } = lines.linePos(offset);
-    into.push({ severity: 'error', file, line: Math.max(line, 1), column: Math.max(col, 1), path: '', message, ...(suggestion === undefined ? {} : { suggestion }) });
+    into.push({
+      severity: 'error',
+      file,
+      line: Math.max(line, 1),
+      column: Math.max(col, 1),
+      path: '',
+      message,
+      ...(suggestion === undefined ? {} : { suggestion }),
+    });
   };
   const empty: Source = { file, text, data: undefined, locate: () => ({ line: 1, column: 1 }) };
   // Before the parser: it recurses with nesting, and a megabyte of "- - - -" ends the process while it composes an error.
@@ -117,14 +149,25 @@ export function parseSource(file: string, text: string, into: Diagnostic[]): Sou
   }
   let doc: Document.Parsed;
   try {
-    doc = parseDocument(text, { lineCounter: lines, version: '1.2', schema: 'core', merge: false, uniqueKeys: true, prettyErrors: false });
+    doc = parseDocument(text, {
+      lineCounter: lines,
+      version: '1.2',
+      schema: 'core',
+      merge: false,
+      uniqueKeys: true,
+      prettyErrors: false,
+    });
   } catch (cause) {
     fault(`not YAML: ${(cause as Error).message}`, 0);
     return empty;
   }
   const before = into.length;
   for (const error of [...doc.errors, ...doc.warnings]) {
-    fault(error.code === 'MULTIPLE_DOCS' ? 'a policy file is one YAML document' : oneLine(error.message), error.pos[0], error.code === 'TAB_AS_INDENT' ? 'indent with spaces' : undefined);
+    fault(
+      error.code === 'MULTIPLE_DOCS' ? 'a policy file is one YAML document' : oneLine(error.message),
+      error.pos[0],
+      error.code === 'TAB_AS_INDENT' ? 'indent with spaces' : undefined,
+    );
   }
   if (/^%/m.test(text.split(/^---/m)[0] ?? '')) fault('YAML directives are not used in policy', 0);
   refuse(doc, fault);
@@ -164,7 +207,8 @@ function tooMuch(text: string): { message: string; offset: number } | null {
     else if (lexeme === ']' || lexeme === '}') flow = Math.max(0, flow - 1);
     else if (lexeme === '\n') marks = 0;
     else if (NESTING_MARK.test(lexeme)) marks++;
-    else if (before === '\n' && /^ +$/.test(lexeme) && lexeme.length > MAX_INDENT) return { message: `indented more than ${MAX_INDENT} columns`, offset };
+    else if (before === '\n' && /^ +$/.test(lexeme) && lexeme.length > MAX_INDENT)
+      return { message: `indented more than ${MAX_INDENT} columns`, offset };
     if (flow > MAX_DEPTH || marks > MAX_DEPTH) return { message: `nested more than ${MAX_DEPTH} deep`, offset };
     before = lexeme;
     if (lexeme !== SCALAR && lexeme !== '\u0002') offset += lexeme.length;
@@ -182,7 +226,8 @@ function refuse(doc: Document.Parsed, fault: (message: string, offset: number) =
     }
     if (isPair(node)) {
       const name = node.key;
-      if (isScalar(name) && typeof name.value !== 'string') fault(`the key ${String(name.value)} is not text: put it in quotes`, offset(name));
+      if (isScalar(name) && typeof name.value !== 'string')
+        fault(`the key ${String(name.value)} is not text: put it in quotes`, offset(name));
       else if (!isScalar(name)) fault('a key has to be plain text', isNode(name) ? offset(name) : 0);
     } else if (isAlias(node)) {
       if (++aliases === MAX_ALIASES + 1) fault(`more than ${MAX_ALIASES} aliases`, offset(node));

@@ -1,7 +1,7 @@
 /** Reasons and hints: one line each, bounded, in words that help an agent on. */
 import type { Access, Operation } from '../core/operation.ts';
-import type { Principal } from '../core/principal.ts';
 import { EFFECTS } from '../core/operation.ts';
+import type { Principal } from '../core/principal.ts';
 import type { Rule } from './rule.ts';
 
 const MAX_TEXT = 600;
@@ -9,7 +9,10 @@ const MAX_NAME = 120;
 
 /** One line, no control characters, cut with an ellipsis. */
 export function plain(text: string, most = MAX_TEXT): string {
-  const line = text.replace(/[\p{Cc}\p{Zl}\p{Zp}\s]+/gu, ' ').replace(/\p{Cf}/gu, '').trim();
+  const line = text
+    .replace(/[\p{Cc}\p{Zl}\p{Zp}\s]+/gu, ' ')
+    .replace(/\p{Cf}/gu, '')
+    .trim();
   return line.length <= most ? line : `${line.slice(0, most - 1)}…`;
 }
 
@@ -22,21 +25,41 @@ const because = (rule: Rule): string => (rule.reason === null ? '' : `: ${rule.r
 
 /** Said first of what could not be classified, so that the reader knows why so much was asked of it. */
 const unclassified = (operation: Operation): string =>
-  operation.unclassified === undefined ? '' : `could not be classified (${plain(operation.unclassified, MAX_NAME)}) and so counts as everything: `;
+  operation.unclassified === undefined
+    ? ''
+    : `could not be classified (${plain(operation.unclassified, MAX_NAME)}) and so counts as everything: `;
 
 export function denyReason(rule: Rule, access: Access | null, operation: Operation, note: string): string {
-  return plain(`${unclassified(operation)}rule "${rule.name}" forbids ${accessText(access, operation)}${because(rule)}${note}`);
+  return plain(
+    `${unclassified(operation)}rule "${rule.name}" forbids ${accessText(access, operation)}${because(rule)}${note}`,
+  );
 }
 
-export function approveReason(rules: readonly Rule[], reviewers: string, access: Access | null, operation: Operation, note: string): string {
+export function approveReason(
+  rules: readonly Rule[],
+  reviewers: string,
+  access: Access | null,
+  operation: Operation,
+  note: string,
+): string {
   const [first] = rules;
   const names = rules.map((rule) => `"${rule.name}"`).join(' and ');
-  return plain(`${unclassified(operation)}${rules.length > 1 ? 'rules' : 'rule'} ${names} ${rules.length > 1 ? 'want' : 'wants'} approval by ${reviewers} for ${accessText(access, operation)}${because(first!)}${note}`);
+  return plain(
+    `${unclassified(operation)}${rules.length > 1 ? 'rules' : 'rule'} ${names} ${rules.length > 1 ? 'want' : 'wants'} approval by ${reviewers} for ${accessText(access, operation)}${because(first!)}${note}`,
+  );
 }
 
-export function defaultReason(principal: Principal, resource: string, access: Access | null, operation: Operation, note: string): string {
+export function defaultReason(
+  principal: Principal,
+  resource: string,
+  access: Access | null,
+  operation: Operation,
+  note: string,
+): string {
   const what = access === null ? 'anything' : accessText(access, operation);
-  return plain(`${unclassified(operation)}no rule allows ${what} for ${plain(principal.subject, MAX_NAME)} on ${resource}${note}`);
+  return plain(
+    `${unclassified(operation)}no rule allows ${what} for ${plain(principal.subject, MAX_NAME)} on ${resource}${note}`,
+  );
 }
 
 export function reviewersText(groups: readonly string[], quorum: number): string {
@@ -74,7 +97,10 @@ export function hintText(rules: readonly Rule[], forbidden: ReadonlySet<string>)
       if (effects === '') continue;
       const objects = objectsText(rule);
       const what = `${effects}${objects === '' ? '' : ` on ${objects}`}${limitsText(rule)}`;
-      const head = kind === 'allow' ? 'allowed here' : `needs approval by ${reviewersText(rule.terms!.reviewers, rule.terms!.quorum)}`;
+      const head =
+        kind === 'allow'
+          ? 'allowed here'
+          : `needs approval by ${reviewersText(rule.terms!.reviewers, rule.terms!.quorum)}`;
       const list = by.get(head) ?? [];
       if (!list.includes(what)) list.push(what);
       by.set(head, list);
