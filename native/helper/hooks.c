@@ -118,8 +118,8 @@ static int attach_new(const char *pin_dir, const struct hook *hook, int program,
 				   : "");
 		return -1;
 	}
-	/* Under another name first and then over the old pin, which may be a link to a cgroup that is gone. */
-	link_path(pin_dir, hook, ".new", fresh, sizeof fresh);
+	/* Under another name first and then over the old pin, to a cgroup that is gone. bpffs allows no dots in names. */
+	link_path(pin_dir, hook, "_new", fresh, sizeof fresh);
 	link_path(pin_dir, hook, "", path, sizeof path);
 	unlink(fresh);
 	if (bpf_obj_pin(link, fresh) < 0 || rename(fresh, path) < 0) {
@@ -293,7 +293,7 @@ int hooks_remove(const char *pin_dir)
 	for (int i = HOOK_COUNT - 1; i >= 0; i--) {
 		int link;
 
-		link_path(pin_dir, &HOOKS[i], ".new", path, sizeof path);
+		link_path(pin_dir, &HOOKS[i], "_new", path, sizeof path);
 		unlink(path);
 		link_path(pin_dir, &HOOKS[i], "", path, sizeof path);
 		link = bpf_obj_get(path);

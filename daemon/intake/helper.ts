@@ -1,0 +1,148 @@
+/** Client of sluice-helper's socket. One request and one answer per connection; native/README.md has the protocol. */
+import { connect } from 'node:net';
+import { SluiceError } from '../core/errors.ts';
+
+const DEADLINE_MS = 15_000; // longer than the helper takes to give up on processes that do not die
+const ANSWER_MAX = 1 << 18; // a listing of all sessions that there can be
+
+export interface HostSession {
+  readonly id: string;
+  readonly cgroupId: bigint;
+  /** uid that may join it. */
+  readonly uid: number;
+  /** False: no process is in it. */
+  readonly populated: boolean;
+}
+
+export interface HelperStatus {
+  /** Every hook is effective. */
+  readonly enforcing: boolean;
+  /** Name of the first hook that is not, or ''. */
+  readonly missing: string;
+  readonly hooks: number;
+  readonly pinned: number;
+  readonly kernel: string;
+  /** cgroup of sluice, as in /proc/PID/cgroup. */
+  readonly cgroup: string;
+  /** Where cgroup v2 is mounted. */
+  readonly mount: string;
+}
+
+/**
+ * All methods throw SluiceError: HELPER_UNREACHABLE when there is no answer, NOT_ALLOWED, SESSION_UNKNOWN,
+ * KERNEL_UNSUPPORTED (a hook is not effective), else INTERNAL with the helper's words.
+ */
+export interface Helper {
+  /** `path` is the cgroup's as in /proc/PID/cgroup. Only `uid` (and root) can join the session. */
+  createSession(id: string, uid: number): Promise<{ cgroupId: bigint; path: string }>;
+  /** Kills what is in the session and removes its cgroup. */
+  endSession(id: string): Promise<void>;
+  listSessions(): Promise<HostSession[]>;
+  /** Moves this process into the daemon's cgroup. To be done before a socket is made that agents shall reach. */
+  enterDaemonCgroup(): Promise<void>;
+  status(): Promise<HelperStatus>;
+}
+
+/** @param path of helper.sock in the helper's run directory */
+export function openHelper(path: string): Helper {
+  return {
+    async createSession(id, uid) {
+      const [cgroupId, cgroup] = (await ask(path, `create ${id} ${uid}`)).split(' ');
+      if (!cgroupId || !cgroup || !/^\d+$/.test(cgroupId)) throw garbled(path);
+      return { cgroupId: BigInt(cgroupId), path: cgroup };
+    },
+    async endSession(id) {
+      await ask(path, `end ${id}`);
+    },
+    async listSessions() {
+      const listing = await ask(path, 'list');
+      return listing === '' ? [] : listing.split('\n').map((line) => parseSession(line) ?? fail(garbled(path)));
+    },
+    async enterDaemonCgroup() {
+      await ask(path, 'daemon');
+    },
+    async status() {
+      try {
+        return JSON.parse(await ask(path, 'status'));
+      } catch (cause) {
+        throw cause instanceof SluiceError ? cause : garbled(path, cause);
+      }
+    },
+  };
+}
+
+/** `ID CGROUP-ID UID populated|empty` */
+function parseSession(line: string): HostSession | null {
+  const match = /^([0-9a-f]{32}) (\d+) (\d+) (populated|empty)$/.exec(line);
+  if (!match) return null;
+  const [, id = '', cgroupId = '', uid, state] = match;
+  return { id, cgroupId: BigInt(cgroupId), uid: Number(uid), populated: state === 'populated' };
+}
+
+/**
+ * Answer: any lines of a listing, then `ok[ RESULT]`, or `error CODE text`; the helper closes after it.
+ * @returns RESULT, or the listing's lines where there is one.
+ */
+async function ask(path: string, request: string): Promise<string> {
+  const lines = (await exchange(path, request)).split('\n');
+  const end = lines.pop() === '' ? (lines.pop() ?? '') : ''; // without its newline an answer is not whole
+  if (end === 'ok') return lines.join('\n');
+  if (lines.length === 0 && end.startsWith('ok ')) return end.slice('ok '.length);
+  const refusal = /^error ([A-Z]+) (.*)$/.exec(end);
+  if (!refusal) throw garbled(path);
+  throw refused(request, refusal[1] ?? '', refusal[2] ?? '');
+}
+
+function refused(request: string, code: string, text: string): SluiceError {
+  const message = `sluice-helper refuses "${request}": ${text}`;
+  switch (code) {
+    case 'DENIED':
+    case 'INSIDE':
+      return new SluiceError('NOT_ALLOWED', message);
+    case 'UNKNOWN':
+      return new SluiceError('SESSION_UNKNOWN', message);
+    case 'HOOK':
+      return new SluiceError('KERNEL_UNSUPPORTED', message);
+    case 'LIMIT':
+    case 'TIMEOUT':
+      return new SluiceError('HELPER_UNREACHABLE', message, { hint: 'try again when it is less busy' });
+    default:
+      return new SluiceError('INTERNAL', message);
+  }
+}
+
+function garbled(path: string, cause?: unknown): SluiceError {
+  return new SluiceError('HELPER_UNREACHABLE', `what answers on ${path} is no sluice-helper of this version`, {
+    cause,
+  });
+}
+
+function fail(error: SluiceError): never {
+  throw error;
+}
+
+function exchange(path: string, request: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const done = () => {
+      socket.destroy();
+      resolve(Buffer.concat(chunks).toString('utf8'));
+    };
+    const lose = (why: string, cause?: unknown) => {
+      socket.destroy();
+      reject(new SluiceError('HELPER_UNREACHABLE', `cannot ask sluice-helper on ${path}: ${why}`, { cause }));
+    };
+    socket.setTimeout(DEADLINE_MS, () => lose(`no answer within ${DEADLINE_MS / 1000} s`));
+    // A refusal may come before the request was read; what there is of it is read first, then the reset.
+    socket.on('error', (error) => (bytes > 0 ? done() : lose(error.message, error)));
+    socket.on('connect', () => socket.write(`${request}\n`));
+    socket.on('data', (chunk) => {
+      bytes += chunk.length;
+      if (bytes > ANSWER_MAX) lose('its answer is too long');
+      else chunks.push(chunk);
+    });
+    socket.on('end', done);
+  });
+}

@@ -1,0 +1,190 @@
+/** A host of its own for tests: helper, pins and cgroups under names that nothing else uses. */
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { accessSync, chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { type Helper, openHelper } from '../../daemon/intake/helper.ts';
+
+export const ROOT = join(import.meta.dirname, '../..');
+export const BUILD = join(ROOT, 'build/native');
+export const DAEMON_UID = 64801;
+export const AGENT_UID = 64802;
+export const OTHER_UID = 64803;
+const START_MS = 20_000;
+
+/** Why these tests can't run here, or false. */
+export function cannotRun(): string | false {
+  if (process.getuid?.() !== 0) return 'needs root: it loads BPF programs and makes cgroups';
+  try {
+    accessSync('/sys/kernel/btf/vmlinux');
+  } catch {
+    return 'needs a kernel with BTF (/sys/kernel/btf/vmlinux)';
+  }
+  return false;
+}
+
+export interface Result {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Origin {
+  pid: number;
+  uid: number;
+  cgroupId: string;
+  comm: string;
+  exe: string;
+  address: string;
+  port: number;
+}
+
+export interface Host {
+  readonly runDir: string;
+  readonly cgroup: string;
+  readonly helper: Helper;
+  startHelper(...options: string[]): Promise<void>;
+  /** By the signal; returns when it is gone. */
+  stopHelper(signal?: NodeJS.Signals): Promise<void>;
+  /** Starts the stand-in for the daemon; returns its port. */
+  startDaemon(backlog?: number): Promise<number>;
+  stopDaemon(): Promise<void>;
+  daemonPid(): number;
+  session(uid?: number): Promise<{ id: string; cgroupId: bigint; path: string }>;
+  /** Runs a command in a session to its end. */
+  run(session: string, command: readonly string[], input?: string): Promise<Result>;
+  /** Runs Python statements in a session, with `connect(family, address, port)` that returns the listener's answer. */
+  python(session: string, code: string, ...args: string[]): Promise<Result>;
+  launch(session: string, command: readonly string[]): string[];
+  detach(...options: string[]): Result;
+  close(): Promise<void>;
+}
+
+export const PYTHON = `
+import sys, socket, os, json, errno
+def connect(family, address, port):
+    s = socket.socket(family, socket.SOCK_STREAM)
+    s.settimeout(20)
+    s.connect((address, port))
+    text = b''
+    peer = s.getpeername()
+    while True:
+        part = s.recv(4096)
+        if not part: break
+        text += part
+    s.close()
+    return json.loads(text), peer
+def attempt(f):
+    try:
+        f()
+        return 'done'
+    except OSError as e:
+        return errno.errorcode[e.errno] if e.errno in errno.errorcode else str(e)
+`;
+
+export function newHost(): Host {
+  execFileSync('make', ['-s', '-C', join(ROOT, 'native')], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const runDir = mkdtempSync(join(tmpdir(), 'sluice-native-'));
+  chmodSync(runDir, 0o755);
+  writeFileSync(join(runDir, 'resolv.conf'), 'nameserver 127.0.0.1\nnameserver ::1\n');
+  const name = `sluice-test-${randomBytes(4).toString('hex')}`;
+  const base = ['--run-dir', runDir, '--name', name, '--user', String(DAEMON_UID)];
+  const socket = join(runDir, 'helper.sock');
+  const helper = openHelper(socket);
+  let running: ChildProcess | null = null;
+  let daemon: ChildProcess | null = null;
+
+  const host: Host = {
+    runDir,
+    cgroup: `/${name}`,
+    helper,
+    async startHelper(...options) {
+      running = spawn(
+        join(BUILD, 'sluice-helper'),
+        [...base, '--resolv-conf', join(runDir, 'resolv.conf'), ...options],
+        { stdio: ['ignore', 'ignore', 'pipe'] },
+      );
+      await firstLine(running, 'stderr', /: ready: /);
+    },
+    async stopHelper(signal = 'SIGTERM') {
+      await stop(running, signal);
+      running = null;
+    },
+    async startDaemon(backlog = 511) {
+      daemon = spawn(
+        process.execPath,
+        [join(import.meta.dirname, 'listener.ts'), runDir, join(BUILD, 'libsluice.so'), String(backlog)],
+        { uid: DAEMON_UID, gid: DAEMON_UID, stdio: ['ignore', 'pipe', 'inherit'], cwd: '/' },
+      );
+      return JSON.parse(await firstLine(daemon, 'stdout', /^\{/)).port;
+    },
+    async stopDaemon() {
+      await stop(daemon, 'SIGKILL');
+      daemon = null;
+    },
+    daemonPid: () => daemon?.pid ?? 0,
+    async session(uid = AGENT_UID) {
+      const id = randomBytes(16).toString('hex');
+      return { id, ...(await helper.createSession(id, uid)) };
+    },
+    launch: (session, command) => [
+      join(BUILD, 'sluice-launch'),
+      ...['--helper', socket, '--session', session, '--uid', String(AGENT_UID), '--gid', String(AGENT_UID), '--'],
+      ...command,
+    ],
+    run: (session, command, input) => runToEnd(host.launch(session, command), input),
+    python: (session, code, ...args) => host.run(session, ['/usr/bin/python3', '-c', PYTHON + code, ...args]),
+    detach(...options) {
+      const done = spawnSync(join(BUILD, 'sluice-helper'), [...base, '--detach', ...options], { encoding: 'utf8' });
+      return { status: done.status, stdout: done.stdout, stderr: done.stderr };
+    },
+    async close() {
+      await host.stopDaemon();
+      await host.stopHelper();
+      const { status, stderr } = host.detach('--kill');
+      if (status !== 0) throw new Error(`sluice-helper --detach --kill: ${stderr}`);
+      rmSync(runDir, { recursive: true });
+    },
+  };
+  return host;
+}
+
+async function stop(child: ChildProcess | null, signal: NodeJS.Signals): Promise<void> {
+  if (!child || child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, 'exit');
+  child.kill(signal);
+  await gone;
+}
+
+/** The first line that matches; everything before and after is read and dropped, except when the process ends first. */
+function firstLine(child: ChildProcess, from: 'stdout' | 'stderr', wanted: RegExp): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const seen: string[] = [];
+    const timer = setTimeout(() => reject(new Error(`no such line as ${wanted}: ${seen.join('\n')}`)), START_MS);
+    child.once('exit', (status) => {
+      clearTimeout(timer);
+      reject(new Error(`ended with ${status}: ${seen.join('\n')}`));
+    });
+    createInterface({ input: child[from]! }).on('line', (line) => {
+      if (seen.length < 100) seen.push(line);
+      if (!wanted.test(line)) return;
+      clearTimeout(timer);
+      resolve(line);
+    });
+  });
+}
+
+export async function runToEnd([file = '', ...args]: readonly string[], input = '', uid?: number): Promise<Result> {
+  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], ...(uid ? { uid, gid: uid, cwd: '/' } : {}) });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk) => (stdout += chunk));
+  child.stderr.on('data', (chunk) => (stderr += chunk));
+  child.stdin.on('error', () => {}); // a command need not read its input
+  child.stdin.end(input);
+  const [status] = await once(child, 'close');
+  return { status, stdout, stderr };
+}

@@ -1,0 +1,33 @@
+/**
+ * Stands for the daemon: enters its cgroup, listens, and answers every connection with one line of JSON: what the kernel
+ * says of its origin, or null. Arguments: run directory, library, and how many connections may wait.
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { openHelper } from '../../daemon/intake/helper.ts';
+import { openKernel } from '../../daemon/intake/kernel.ts';
+
+const [runDir = '', library = '', backlog = '511'] = process.argv.slice(2);
+await openHelper(join(runDir, 'helper.sock')).enterDaemonCgroup();
+const kernel = openKernel({ pinDir: join(runDir, 'bpf'), library });
+
+function answer(socket: Socket): void {
+  const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
+  const origin = kernel.origin(fd);
+  socket.on('error', () => socket.destroy());
+  socket.end(`${JSON.stringify(origin, (_, value) => (typeof value === 'bigint' ? String(value) : value))}\n`);
+}
+
+async function listen(host: string, port: number): Promise<Server> {
+  const server = createServer(answer);
+  server.listen({ host, port, backlog: Number(backlog) });
+  await once(server, 'listening');
+  return server;
+}
+
+const v4 = await listen('127.0.0.1', 0);
+const { port } = v4.address() as { port: number };
+await listen('::1', port);
+kernel.setListener(port);
+process.stdout.write(`${JSON.stringify({ port, cgroup: kernel.cgroupOfPid(process.pid) })}\n`);
