@@ -15,11 +15,13 @@ export const GENESIS = '0'.repeat(64);
 
 /** Bounds, so that one event is under EVENT_BYTES whatever a client sends. Texts in UTF-8 bytes, lists in elements. */
 export const TEXT_BYTES = 65_536;
-export const STRING_BYTES = 4_096;
-export const LIST_ITEMS = 256;
-export const ACCESS_JSON = 65_536;
-/** Largest canonical form: TEXT_BYTES of control characters become six times as long, and lists come on top. */
-export const EVENT_BYTES = 1_048_576;
+const STRING_BYTES = 4_096;
+const LIST_ITEMS = 256;
+const ITEM_BYTES = 256;
+/** Characters of JSON. */
+const ACCESS_JSON = 65_536;
+/** Largest canonical form. JSON makes six bytes of a control character. */
+export const EVENT_BYTES = 2_097_152;
 
 type Kind = 'string' | 'text' | 'number' | 'strings' | 'accesses';
 
@@ -105,7 +107,7 @@ export function encode(input: EventInput, seq: number, time: number, prev: strin
       }
       case 'strings': {
         const list = value as readonly string[];
-        const short = list.slice(0, LIST_ITEMS).map((item) => shorten(String(item), STRING_BYTES >> 3));
+        const short = list.slice(0, LIST_ITEMS).map((item) => shorten(String(item), ITEM_BYTES));
         whole = short.length === list.length && short.every((item, i) => item === list[i]);
         kept = JSON.stringify(short);
         break;

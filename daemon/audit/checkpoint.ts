@@ -15,17 +15,8 @@ import {
   sign,
   verify,
 } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { open as openFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SluiceError } from '../core/errors.ts';
 
@@ -81,11 +72,11 @@ export function keyName(key: KeyObject): string {
  * Loads the private key, or makes it (mode 0600) with its public half beside it.
  * @throws SluiceError CONFIG_INVALID when the file is readable by others or holds no Ed25519 key.
  */
-export function loadHostKey(path: string): HostKey {
+export async function loadHostKey(path: string): Promise<HostKey> {
   if (!existsSync(path)) {
     const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-    writeWhole(path, privateKey.export({ type: 'pkcs8', format: 'pem' }) as string, 0o600);
-    writeWhole(publicPath(path), publicKey.export({ type: 'spki', format: 'pem' }) as string, 0o644);
+    await replaceFile(path, privateKey.export({ type: 'pkcs8', format: 'pem' }) as string, 0o600);
+    await replaceFile(publicPath(path), publicKey.export({ type: 'spki', format: 'pem' }) as string, 0o644);
   }
   if ((statSync(path).mode & 0o077) !== 0) {
     throw new SluiceError(
@@ -106,17 +97,16 @@ export function publicPath(path: string): string {
 }
 
 /** Replaces a small file as a whole: it has the old content or the new, whatever happens. */
-export function writeWhole(path: string, content: string, mode: number): void {
+export async function replaceFile(path: string, content: string, mode: number): Promise<void> {
   const fresh = `${path}.new`;
-  writeFileSync(fresh, '', { mode });
-  const fd = openSync(fresh, 'w', mode);
+  const file = await openFile(fresh, 'w', mode);
   try {
-    writeSync(fd, content);
-    fsyncSync(fd);
+    await file.writeFile(content);
+    await file.sync();
   } finally {
-    closeSync(fd);
+    await file.close();
   }
-  renameSync(fresh, path);
+  await rename(fresh, path);
 }
 
 export function readHead(dir: string): Mark | null {

@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { SluiceError } from '../core/errors.ts';
 import type { EventInput, EventType, Receipt, Recorder } from '../core/event.ts';
 import { decode, digest, EVENT_BYTES, encode, GENESIS } from './canonical.ts';
-import { type HostKey, loadHostKey, type Mark, type Pruned, readHead, writeWhole } from './checkpoint.ts';
+import { type HostKey, loadHostKey, type Mark, type Pruned, readHead, replaceFile } from './checkpoint.ts';
 import { type Entry, Journal, putRecord, RECORD_HEADER, readJournal } from './journal.ts';
 import type { Log } from './log.ts';
 import { Residency } from './residency.ts';
@@ -44,12 +44,16 @@ const JOURNAL_RESERVE = 4 * 1_048_576;
 const DRAIN_MS = 200;
 const DRAIN_EVENTS = 2_048;
 const DRAIN_MAX = 4_096;
+const DRAIN_BYTES = 2_097_152;
 const SYNC_MS = 1_000;
 const PROBE_MS = 1_000;
 const PROBE_SOONEST_MS = 100;
 const CHECKPOINT_MS = 10_000;
 const CHECKPOINT_EVENTS = 8_192;
-const PRUNE_BLOCKS = 4;
+/** Deleted in one step: more than can come in meanwhile (DRAIN_MAX), and still short. */
+const PRUNE_BLOCKS = 8;
+/** Old events are looked for this often when nothing new comes. */
+const IDLE_MS = 60_000;
 const CHUNK_BYTES = 262_144;
 const CHUNKS_KEPT = 24;
 
@@ -91,14 +95,20 @@ export class AuditStore implements Recorder, Log {
   #undurable: Turn[] = [];
   #syncing = false;
   #syncAgain = false;
+  #synced: Promise<void> = Promise.resolve();
   #draining: Promise<void> | null = null;
   #drainTimer: NodeJS.Timeout | null = null;
   #syncTimer: NodeJS.Timeout | null = null;
   #probeTimer: NodeJS.Timeout | null = null;
+  readonly #idleTimer: NodeJS.Timeout;
   #lastProbe = 0;
   #refusal: SluiceError | null = null;
   /** What is refused: `new` operations only, or all events. */
   #refuses: 'new' | 'all' = 'new';
+  /** The journal may not hold what it was given: nothing new is taken until all of it is in LMDB. */
+  #suspect = false;
+  #used = 0;
+  #pendingBytes = 0;
   #putSinceMeasure = 0;
   #lastMark: { seq: number; time: number };
   #closed = false;
@@ -123,6 +133,7 @@ export class AuditStore implements Recorder, Log {
     this.#committed = end.seq;
     this.#first = table.range()?.first ?? 1;
     this.#lastMark = { seq: end.seq, time: options.clock() };
+    this.#idleTimer = setInterval(this.#drainSoon, IDLE_MS).unref();
     this.#residency = new Residency(join(options.dir, 'events.mdb'));
     this.#measure();
   }
@@ -137,7 +148,7 @@ export class AuditStore implements Recorder, Log {
     let table: Table | null = null;
     try {
       mkdirSync(options.dir, { recursive: true, mode: 0o700 });
-      const key = loadHostKey(options.key ?? join(options.dir, 'host.key'));
+      const key = await loadHostKey(options.key ?? join(options.dir, 'host.key'));
       table = new Table(options.dir, options.quotaBytes * 4);
       for (const name of ['events.mdb', 'events.mdb-lock']) chmodSync(join(options.dir, name), 0o600);
       let chain = table.state<string>('chain');
@@ -164,9 +175,15 @@ export class AuditStore implements Recorder, Log {
       setImmediate(this.#commitTurn);
     }
     const json = encode(event, this.#next, time, this.#hash);
-    const most = RECORD_HEADER + json.length * 3;
+    // Exact only where the bound does not do: counting costs as much as writing.
+    let most = RECORD_HEADER + json.length * 3;
+    if (this.#chunkAt + most > this.#chunk.length) most = RECORD_HEADER + Buffer.byteLength(json);
     if (this.#chunkAt + most > this.#chunk.length) {
+      const next = this.#next;
       this.#commit();
+      // Taken back by a failed write: what was just encoded has no place in the chain any more.
+      if (this.#next !== next)
+        throw this.#refusal ?? new SluiceError('AUDIT_FAILED', 'the audit journal could not be written');
       this.#newChunk(most);
       turn = this.#turn = new Turn(this.#next, this.#hash, this.#requestSync);
     }
@@ -226,12 +243,15 @@ export class AuditStore implements Recorder, Log {
       this.#refuse(refusal, 'all');
       return;
     }
+    this.#pendingBytes += this.#chunkAt - from;
     this.#chunkWritten = this.#chunkAt;
     this.#committed = turn.last;
     this.#undurable.push(turn);
     turn.commit();
     this.#syncTimer ??= setTimeout(this.#requestSync, SYNC_MS);
-    if (this.#pending.length >= DRAIN_EVENTS) void this.#drain();
+    if (this.#refusal === null && this.#expected > this.#options.quotaBytes - RESERVE)
+      this.#refuse(this.#fullQuota(), 'new');
+    if (this.#pending.length >= DRAIN_EVENTS || this.#pendingBytes >= DRAIN_BYTES) void this.#drain();
     else this.#drainTimer ??= setTimeout(this.#drainSoon, DRAIN_MS);
     for (const listener of this.#listeners) listener();
   }
@@ -252,8 +272,12 @@ export class AuditStore implements Recorder, Log {
     }
     this.#syncing = true;
     const upTo = this.#committed;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#synced = promise;
     this.#journal.sync((error) => {
       this.#syncing = false;
+      resolve();
+      if (this.#closed) return;
       if (error !== null) return this.#lostDisk(error);
       this.#settle(upTo);
       const again = this.#syncAgain || this.#undurable.some((turn) => turn.awaited);
@@ -276,6 +300,7 @@ export class AuditStore implements Recorder, Log {
   #lostDisk(error: Error): void {
     const refusal = refusalFor(error, 'the audit journal could not be written to disk');
     for (const turn of this.#undurable.splice(0)) turn.fail(refusal);
+    this.#suspect = true;
     this.#refuse(refusal, 'all');
   }
 
@@ -308,8 +333,8 @@ export class AuditStore implements Recorder, Log {
           this.#closed;
         const mark = due ? this.#sign('checkpoint', last.seq, digest(last.bytes)) : null;
         await this.#table.put(rows, mark);
-        this.#drained(count, last.seq);
-        if (mark !== null) this.#putHead(mark);
+        this.#drained(count, last.seq, rows);
+        if (mark !== null) await this.#putHead(mark);
       }
       await this.#prune();
       this.#checkQuota(rows);
@@ -318,8 +343,9 @@ export class AuditStore implements Recorder, Log {
     }
   }
 
-  #drained(count: number, seq: number): void {
+  #drained(count: number, seq: number, rows: readonly Row[]): void {
     this.#pending.splice(0, count);
+    for (const row of rows) this.#pendingBytes -= row.bytes.length + RECORD_HEADER;
     this.#settle(seq);
     this.#journal.release(seq);
     while (this.#full.length > 0 && this.#full[0]!.last <= seq) {
@@ -334,9 +360,10 @@ export class AuditStore implements Recorder, Log {
   }
 
   /** Only what is on disk may be called the head: a head beyond the last event is the sign of a cut chain. */
-  #putHead(mark: Mark): void {
+  async #putHead(mark: Mark): Promise<void> {
+    const head = this.#sign('head', mark.seq, mark.hash);
+    await replaceFile(join(this.#options.dir, 'head'), `${JSON.stringify(head)}\n`, 0o600);
     this.#lastMark = { seq: mark.seq, time: mark.time };
-    writeWhole(join(this.#options.dir, 'head'), `${JSON.stringify(this.#sign('head', mark.seq, mark.hash))}\n`, 0o600);
   }
 
   async #prune(): Promise<void> {
@@ -346,11 +373,13 @@ export class AuditStore implements Recorder, Log {
     const firstBlock = Math.floor(range.first / BLOCK);
     // The block being written stays, so that a chain always has an end.
     const lastBlock = Math.floor(range.last / BLOCK) - 1;
-    const tooLarge = bytes !== undefined && this.#table.bytesUsed > bytes;
+    const excess = bytes === undefined ? 0 : this.#table.bytesUsed - bytes;
+    const bytesOfBlock = this.#table.bytesUsed / (lastBlock - firstBlock + 2);
     let block = firstBlock;
     while (block <= lastBlock && block < firstBlock + PRUNE_BLOCKS) {
       const tooOld = ageMs !== undefined && (this.#table.span(block)?.to ?? 0) < this.#options.clock() - ageMs;
-      if (!tooOld && !(tooLarge && block === firstBlock)) break;
+      const tooMuch = excess > (block - firstBlock) * bytesOfBlock;
+      if (!tooOld && !tooMuch) break;
       block++;
     }
     if (block === firstBlock) return;
@@ -363,22 +392,25 @@ export class AuditStore implements Recorder, Log {
 
   // --- refusing and recovering
 
-  #checkQuota(rows: readonly Row[]): void {
-    for (const row of rows) this.#putSinceMeasure += row.bytes.length;
-    if (this.#refusal !== null || this.#used + this.#putSinceMeasure * 2 > this.#options.quotaBytes - 2 * RESERVE)
-      this.#measure();
-    if (this.#used > this.#options.quotaBytes - RESERVE) {
-      this.#refuse(
-        new SluiceError(
-          'AUDIT_FULL',
-          `the audit store holds ${this.#used} bytes of a quota of ${this.#options.quotaBytes}, new operations are refused`,
-        ),
-        this.#used > this.#options.quotaBytes ? 'all' : 'new',
-      );
-    } else this.#accept();
+  /** What will be on disk once all that is pending is in LMDB. Large values take up to twice their size there. */
+  get #expected(): number {
+    return this.#used + (this.#pendingBytes + this.#putSinceMeasure) * 2;
   }
 
-  #used = 0;
+  #checkQuota(rows: readonly Row[]): void {
+    for (const row of rows) this.#putSinceMeasure += row.bytes.length;
+    const bound = this.#options.quotaBytes - RESERVE;
+    if (this.#refusal !== null || this.#expected > bound - RESERVE) this.#measure();
+    if (this.#expected > bound) this.#refuse(this.#fullQuota(), this.#used > this.#options.quotaBytes ? 'all' : 'new');
+    else this.#accept();
+  }
+
+  #fullQuota(): SluiceError {
+    return new SluiceError(
+      'AUDIT_FULL',
+      `the audit store holds ${this.#expected} bytes of a quota of ${this.#options.quotaBytes}, new operations are refused`,
+    );
+  }
 
   #measure(): void {
     this.#used = this.#table.bytesUsed + this.#journal.bytesOnDisk;
@@ -394,7 +426,8 @@ export class AuditStore implements Recorder, Log {
   }
 
   #accept(): void {
-    if (this.#refusal === null) return;
+    if (this.#refusal === null || (this.#suspect && this.#pending.length > 0)) return;
+    this.#suspect = false;
     this.#refusal = null;
     if (this.#probeTimer !== null) clearInterval(this.#probeTimer);
     this.#probeTimer = null;
@@ -477,7 +510,8 @@ export class AuditStore implements Recorder, Log {
     if (this.#closed) return;
     this.#commit();
     this.#closed = true;
-    for (const timer of [this.#drainTimer, this.#syncTimer, this.#probeTimer]) if (timer !== null) clearTimeout(timer);
+    for (const timer of [this.#drainTimer, this.#syncTimer, this.#probeTimer, this.#idleTimer])
+      if (timer !== null) clearTimeout(timer);
     await this.#draining;
     let left = -1;
     while (this.#pending.length > 0 && this.#pending.length !== left) {
@@ -488,8 +522,9 @@ export class AuditStore implements Recorder, Log {
     if (this.#pending.length === 0 && this.#committed > this.#lastMark.seq) {
       const mark = this.#sign('checkpoint', this.#committed, this.#hash);
       await this.#table.put([], mark);
-      this.#putHead(mark);
+      await this.#putHead(mark);
     }
+    await this.#synced;
     await this.#table.close();
     this.#journal.close();
   }

@@ -1,0 +1,237 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import type { Event, EventInput } from '../core/event.ts';
+import { Archive } from './archive.ts';
+import { type AuditStore, openAudit } from './audit.ts';
+import { decode, GENESIS } from './canonical.ts';
+import { loadPublicKey } from './checkpoint.ts';
+import { readJournal } from './journal.ts';
+import { query } from './query.ts';
+import { summarise } from './sessions.ts';
+import { type AuditOptions, QUOTA_MIN } from './store.ts';
+import { BLOCK } from './terms.ts';
+import { verifyChain } from './verify.ts';
+
+const MB = 1_048_576;
+
+function place(t: TestContext): string {
+  const dir = mkdtempSync(join(tmpdir(), 'sluice-audit-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+function open(dir: string, more: Partial<AuditOptions> = {}): Promise<AuditStore> {
+  return openAudit({ dir, quotaBytes: 1024 * MB, clock: Date.now, ...more });
+}
+
+const operation = (n: number, more: Partial<EventInput> = {}): EventInput => ({
+  type: 'operation',
+  session: `5e55${'0'.repeat(28)}`,
+  flow: `f10${n % 3}${'0'.repeat(12)}`,
+  op: n,
+  verb: 'SELECT',
+  text: `SELECT ${n}`,
+  decision: n % 10 === 0 ? 'deny' : 'allow',
+  ...more,
+});
+
+async function fill(store: AuditStore, count: number, from = 1): Promise<void> {
+  for (let n = from; n < from + count; n++) {
+    const receipt = store.record(operation(n));
+    if (n % 50 === 0 || n === from + count - 1) await receipt.committed();
+  }
+}
+
+const all = async (events: AsyncIterable<Event>): Promise<Event[]> => Array.fromAsync(events);
+
+test('events of one turn share a receipt, are committed together, and chained', async (t) => {
+  const store = await open(place(t));
+  const first = store.record(operation(1));
+  const second = store.record(operation(2));
+  assert.equal(first.done, false);
+  await Promise.all([first.committed(), second.committed()]);
+  assert.equal(first.done, true);
+  const third = store.record(operation(3));
+  await third.durable();
+  const events = await all(query(store, {}));
+  assert.deepEqual(
+    events.map((e) => e.seq),
+    [1, 2, 3],
+  );
+  assert.equal(events[0]!.prev, GENESIS);
+  assert.equal(events[1]!.prev, events[0]!.hash);
+  assert.equal(events[2]!.prev, events[1]!.hash);
+  await store.close();
+  assert.throws(() => store.record(operation(4)), { code: 'AUDIT_FAILED' });
+});
+
+test('a store that is opened again goes on with its chain, from LMDB and from the journal alone', async (t) => {
+  const dir = place(t);
+  let store = await open(dir);
+  await fill(store, 3_000);
+  await store.close();
+  store = await open(dir);
+  await fill(store, 10, 3_001);
+  await store.close();
+  const archive = new Archive(dir);
+  t.after(() => archive.close());
+  const found = await verifyChain(archive, loadPublicKey(join(dir, 'host.pub')));
+  assert.deepEqual([found.ok, found.events, found.last, found.signedUpTo], [true, 3_010, 3_010, 3_010]);
+});
+
+test('a reader beside the running daemon sees what is only in the journal', async (t) => {
+  const dir = place(t);
+  const store = await open(dir);
+  await store.record(operation(1)).committed();
+  const archive = new Archive(dir);
+  assert.equal((await all(query(archive, {}))).length, 1);
+  await archive.close();
+  await store.close();
+});
+
+test('large events of many turns at once fill segment after segment and all come back', async (t) => {
+  const dir = place(t);
+  const store = await open(dir);
+  const text = '\u{1f512}'.repeat(10_000);
+  for (let n = 1; n <= 400; n++) {
+    const receipt = store.record(operation(n, { text }));
+    if (n % 7 === 0) await receipt.committed();
+  }
+  await store.record(operation(401)).durable();
+  let count = 0;
+  for await (const event of query(store, {})) {
+    count++;
+    if (event.op !== 401) assert.equal(event.text, text);
+  }
+  assert.equal(count, 401);
+  await store.close();
+});
+
+test('retention deletes the oldest by age in steps, leaves a signed record, and the rest verifies', async (t) => {
+  const dir = place(t);
+  let now = 1_800_000_000_000;
+  const store = await open(dir, { retention: { ageMs: 1_000 }, clock: () => now });
+  await fill(store, BLOCK * 3);
+  now += 10_000;
+  await fill(store, BLOCK * 2, BLOCK * 3 + 1);
+  await store.close();
+  const archive = new Archive(dir);
+  t.after(() => archive.close());
+  const found = await verifyChain(archive, loadPublicKey(join(dir, 'host.pub')));
+  assert.deepEqual(found.problems, []);
+  assert.equal(found.prunedUpTo, BLOCK * 3 - 1);
+  assert.equal(found.first, BLOCK * 3);
+  assert.equal(found.last, BLOCK * 5);
+  // The index went with the events.
+  assert.deepEqual([...archive.blocksOf('TYPE', ['operation'], false)], [3, 4, 5]);
+});
+
+test('retention by size keeps the store under its bound while events come', async (t) => {
+  const dir = place(t);
+  const store = await open(dir, { retention: { bytes: 4 * MB }, quotaBytes: QUOTA_MIN });
+  const text = 'x'.repeat(1_000);
+  for (let n = 1; n <= 40_000; n++) {
+    const receipt = store.record(operation(n, { text }));
+    if (n % 100 === 0) await receipt.committed();
+    if (n % 2_000 === 0) await receipt.durable();
+  }
+  await store.close();
+  const archive = new Archive(dir);
+  t.after(() => archive.close());
+  const found = await verifyChain(archive, loadPublicKey(join(dir, 'host.pub')));
+  assert.deepEqual(found.problems, []);
+  assert.ok(found.first > 20_000, `first is ${found.first}`);
+  assert.ok(statSync(join(dir, 'events.mdb')).size < 40 * MB, `${statSync(join(dir, 'events.mdb')).size}`);
+});
+
+test('at its quota the store refuses new operations, takes what ends old ones, and deletes nothing', async (t) => {
+  const dir = place(t);
+  const store = await open(dir, { quotaBytes: QUOTA_MIN });
+  const text = 'x'.repeat(60_000);
+  const states: boolean[] = [];
+  store.watch((state) => states.push(state.ok));
+  let kept = 0;
+  await assert.rejects(
+    async () => {
+      for (let n = 1; n <= 5_000; n++) {
+        const receipt = store.record(operation(n, { text }));
+        await receipt.durable();
+        kept++;
+      }
+    },
+    { code: 'AUDIT_FULL', message: /quota/ },
+  );
+  assert.deepEqual(states, [false]);
+  await store.record({ type: 'result', op: 1, rows: 1 }).durable();
+  const { first, last } = store.range()!;
+  assert.deepEqual([first, last], [1, kept + 1]);
+  assert.equal((await verifyChain(store, store.publicKey)).ok, true);
+  await store.close();
+});
+
+test('a cut chain is not continued', async (t) => {
+  const dir = place(t);
+  const store = await open(dir);
+  await fill(store, 10);
+  await store.close();
+  for (const name of readdirSync(dir)) if (/^(events|journal)/.test(name)) rmSync(join(dir, name));
+  await assert.rejects(open(dir), { code: 'AUDIT_BROKEN', message: /ends at event 0, but event 10/ });
+});
+
+test('the key is private, and one that others can read is refused', async (t) => {
+  const dir = place(t);
+  await (await open(dir)).close();
+  assert.equal(statSync(join(dir, 'host.key')).mode & 0o777, 0o600);
+  const loose = join(dir, 'loose.key');
+  writeFileSync(loose, readFileSync(join(dir, 'host.key')), { mode: 0o644 });
+  await assert.rejects(open(dir, { key: loose }), { code: 'CONFIG_INVALID', message: /chmod 600/ });
+});
+
+test('torn records at the end of the journal are left out, at whatever byte they are torn', async (t) => {
+  const dir = place(t);
+  const store = await open(dir);
+  await store.record(operation(1)).committed();
+  await store.record(operation(2)).committed();
+  const journal = readFileSync(join(dir, 'journal.0'));
+  const records = journal.indexOf(Buffer.from('{"schema"', 'latin1')) - 36;
+  const second = journal.indexOf(Buffer.from('{"schema"'), records + 40) - 36;
+  const end = second + 36 + journal.readUInt32LE(second);
+  await store.close();
+  const copy = place(t);
+  for (let cut = records; cut <= end; cut++) {
+    const torn = Buffer.from(journal.subarray(0, end + 4_096));
+    torn.fill(0, cut);
+    writeFileSync(join(copy, 'journal.0'), torn);
+    const found = readJournal(copy, { seq: 0, hash: GENESIS }).map(({ bytes }) => decode(bytes).op);
+    assert.deepEqual(found, cut >= end ? [1, 2] : cut >= second ? [1] : [], `torn at ${cut - records}`);
+  }
+  writeFileSync(join(copy, 'journal.1'), 'not a journal');
+  assert.equal(readJournal(copy, { seq: 0, hash: GENESIS }).length, 2);
+});
+
+test('sessions are counted from their events', async (t) => {
+  const store = await open(place(t), { clock: () => 1_800_000_000_000 });
+  store.record({ type: 'session.start', session: 'aaaa', subject: 'local:dev', text: 'claude -p "fix \\"it\\""' });
+  store.record({ type: 'flow.start', session: 'aaaa', flow: '1' });
+  await fill(store, 25);
+  store.record(operation(1, { session: 'aaaa', text: '"decision":"deny"', decision: 'approve' }));
+  await store.record({ type: 'session.end', session: 'aaaa' }).committed();
+  const [a, b] = (await summarise(store)).sort((x, y) => x.id.localeCompare(y.id) * -1);
+  assert.deepEqual(a, {
+    id: 'aaaa',
+    subject: 'local:dev',
+    command: 'claude -p "fix \\"it\\""',
+    start: 1_800_000_000_000,
+    end: 1_800_000_000_000,
+    seen: 1_800_000_000_000,
+    flows: 1,
+    operations: 1,
+    denied: 0,
+    held: 1,
+  });
+  assert.deepEqual([b!.operations, b!.denied, b!.end], [25, 2, null]);
+  await store.close();
+});
