@@ -10,7 +10,7 @@ import { MATCH_WORDS, openScanLibrary, type ScanLibrary, TOO_MANY } from './libr
 const CASELESS = 1;
 const FIRST_ROOM = 4096;
 /** Candidates held for one scan. More of them in one buffer is taken for everything being a match. */
-const MOST_CANDIDATES = 512 * 1024;
+const MOST_CANDIDATES = 256 * 1024;
 
 /** The state of one flow or of one thread: scans of one scanner don't overlap. Patterns are compiled once, here. */
 export class Scanner {

@@ -16,6 +16,7 @@ export const MAX_HELD = MAX_PEM;
 const MAX_WORD = 4096;
 /** How far words of digits or capitals are gone back over: the longest IBAN in groups, the first line of a PEM block. */
 const MAX_GROUPS = 80;
+const SPACE = 0x20;
 const BEARER = 'bearer';
 const EMPTY = Buffer.alloc(0);
 const PEM_BEGIN = '-----BEGIN';
@@ -51,9 +52,10 @@ export class StreamMasker {
       return EMPTY;
     }
     const spans = this.#detection.scanner.spans(data);
-    const last = spans[spans.length - 1];
     let hold = holdFrom(data);
-    if (last !== undefined && last.to > hold) hold = Math.min(hold, last.to === data.length ? last.from : last.to);
+    for (const span of spans)
+      if (span.to === data.length) hold = Math.min(hold, span.from);
+      else if (span.from < hold && span.to > hold) hold = span.to;
     if (data.length - hold > MAX_HELD) {
       // Only a value that reaches the end is held that long: it is masked now, and what follows of it is dropped.
       const released = this.#release(data, data.length, spans);
@@ -103,11 +105,11 @@ function holdFrom(data: Buffer): number {
   const least = Math.max(0, hold - MAX_WORD);
   while (hold > least && SPACES[data[hold - 1]!] === 0) hold--;
   const groups = Math.max(0, hold - MAX_GROUPS);
-  while (hold > groups && SPACES[data[hold - 1]!] === 1) {
+  while (hold > groups && data[hold - 1] === SPACE) {
     const end = hold - 1;
     let start = end;
     while (start > groups && SPACES[data[start - 1]!] === 0) start--;
-    if (start === end || !joins(data, start, end)) break;
+    if (start === end || (start === groups && start > 0) || !joins(data, start, end)) break;
     hold = start;
   }
   return hold;
@@ -115,9 +117,7 @@ function holdFrom(data: Buffer): number {
 
 /** May the word stand before more of the same value? */
 function joins(data: Buffer, start: number, end: number): boolean {
-  if (end - start >= BEARER.length && data.toString('latin1', end - BEARER.length, end).toLowerCase() === BEARER)
-    return true;
-  // Only the end of a word counts: "card:4111 1111 …"
-  const last = data[end - 1]!;
-  return GROUP[last] === 1;
+  // Only the end of the word counts: "card:4111 1111 …"
+  if (GROUP[data[end - 1]!] === 1) return true;
+  return end - start >= BEARER.length && data.toString('latin1', end - BEARER.length, end).toLowerCase() === BEARER;
 }

@@ -16,7 +16,7 @@ export const CLOUD_KEYS: Detector = {
     ...['AKIA', 'ASIA', 'ABIA', 'ACCA'].map((prefix) => prefixed(prefix, 'A-Z0-9', 16)),
     // One end of the run has to show, or every byte of a long base64 text would be a candidate. Beside a field stand bytes of
     // the wire that may pass for base64 on one side, never on both: left of it is its length, and 40 is none.
-    { anchor: '(?:^|[^A-Za-z0-9+/=])[A-Za-z0-9+/]{40}', verify: awsSecret },
+    { anchor: '(?:^|[^A-Za-z0-9+/])[A-Za-z0-9+/]{40}', verify: awsSecret },
     {
       anchor: '[A-Za-z0-9+/]{40}[^A-Za-z0-9+/=]',
       verify: (data, end, low, high, span) => awsSecret(data, end - 1, low, high, span),
@@ -37,7 +37,7 @@ export const CLOUD_KEYS: Detector = {
 function awsSecret(data: Uint8Array, end: number, low: number, high: number, span: Span): boolean {
   const from = end - SECRET_BYTES;
   if (from < low || end > high) return false;
-  if (from > low && (BASE64[data[from - 1]!] === 1 || data[from - 1] === PAD)) return false;
+  if (from > low && BASE64[data[from - 1]!] === 1) return false;
   if (end < high && (BASE64[data[end]!] === 1 || data[end] === PAD)) return false;
   if (!random(data, from, end)) return false;
   span.from = from;

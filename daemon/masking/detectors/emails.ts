@@ -1,7 +1,9 @@
 import type { Detector, Span } from './detector.ts';
 import { bytesOf, runEnd, runStart } from './detector.ts';
 
-const LOCAL = bytesOf("A-Za-z0-9.!#$%&'*+/=?^_`{|}~-");
+/** What addresses are made of in practice. Of the rest of RFC 5322's atext, `x=a@b.io` and `/a@b.io` are no local parts. */
+const LOCAL = bytesOf("A-Za-z0-9.%'+_~-");
+const NOT_FIRST = bytesOf("'.-");
 const DOMAIN = bytesOf('A-Za-z0-9.-');
 const LETTERS = bytesOf('A-Za-z');
 // UTF-8 beyond ASCII counts as letters (RFC 6531).
@@ -14,13 +16,14 @@ const MAX_DOMAIN = 253;
 export const EMAILS: Detector = {
   name: 'emails',
   finds: 'e-mail addresses',
-  rules: [{ anchor: '[^\\s@<>(),;:\\\\"\\[\\]]@[A-Za-z0-9\\x80-\\xff]', verify: address }],
+  rules: [{ anchor: "[A-Za-z0-9%'+_~\\x80-\\xff.-]@[A-Za-z0-9\\x80-\\xff]", verify: address }],
 };
 
 function address(data: Uint8Array, end: number, low: number, high: number, span: Span): boolean {
   const at = end - 2;
   if (at - 1 < low || end > high) return false;
-  const from = runStart(data, at, Math.max(low, at - MAX_LOCAL), LOCAL);
+  let from = runStart(data, at, Math.max(low, at - MAX_LOCAL), LOCAL);
+  while (from < at && NOT_FIRST[data[from]!] === 1) from++;
   if (from === at) return false;
   let to = runEnd(data, at + 1, Math.min(high, at + 1 + MAX_DOMAIN), DOMAIN);
   while (to > at + 1 && LETTERS[data[to - 1]!] === 0) to--; // a full stop or number after the address

@@ -30,11 +30,12 @@ function pem(data: Uint8Array, end: number, low: number, high: number, span: Spa
   const from = near + begin;
   const close = bytes.indexOf(END, end);
   span.from = from;
-  if (close >= 0 && close - from <= MAX_PEM) {
+  const body = runEnd(data, end, high, PEM_BODY);
+  if (close >= 0 && (close - from <= MAX_PEM || close <= body)) {
     const dashes = bytes.indexOf('-----', close + END.length);
     span.to =
       dashes >= 0 && dashes - close <= MAX_LINE ? dashes + 5 : high - close <= MAX_LINE ? high : close + END.length;
-  } else span.to = runEnd(data, end, high, PEM_BODY); // cut off, or too long: everything that can belong to it
+  } else span.to = body; // cut off: everything that can belong to it
   return true;
 }
 
