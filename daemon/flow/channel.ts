@@ -72,9 +72,13 @@ export class SocketChannel implements Channel {
     for (;;) {
       const bytes = this.#unread.shift();
       if (bytes !== undefined) return bytes;
-      if (this.#deadline.aborted) throw new SluiceError('PROTOCOL_TIMEOUT', `${this.#whose} did not finish its login in time`);
+      if (this.#deadline.aborted)
+        throw new SluiceError('PROTOCOL_TIMEOUT', `${this.#whose} did not finish its login in time`);
       if (this.#error !== null && this.#whose !== 'the client')
-        throw new SluiceError('UPSTREAM_LOST', `${this.#whose} broke the connection during login: ${this.#error.message}`);
+        throw new SluiceError(
+          'UPSTREAM_LOST',
+          `${this.#whose} broke the connection during login: ${this.#error.message}`,
+        );
       if (this.#ended) return null;
       this.#socket.resume();
       await new Promise<void>((resolve) => {
@@ -118,12 +122,18 @@ export class UpstreamChannel extends SocketChannel implements Upstream {
     this.#resource = resource;
   }
 
-  async startTls(wanted: { readonly alpn?: string; readonly clientCertificate?: { readonly cert: string; readonly key: string } }): Promise<Buffer> {
+  async startTls(wanted: {
+    readonly alpn?: string;
+    readonly clientCertificate?: { readonly cert: string; readonly key: string };
+  }): Promise<Buffer> {
     const { host, name, tls: mode, ca } = this.#resource;
     const plain = this.release();
     if (plain.left.length > 0) {
       // Bytes before the handshake would be taken for bytes inside it (CVE-2021-23222).
-      throw new SluiceError('UPSTREAM_TLS', `${name} sent ${plain.left.length} bytes in clear text after it agreed to TLS`);
+      throw new SluiceError(
+        'UPSTREAM_TLS',
+        `${name} sent ${plain.left.length} bytes in clear text after it agreed to TLS`,
+      );
     }
     const verify = mode === 'verify-full' || mode === 'verify-ca';
     const options: tls.ConnectionOptions = {
@@ -141,9 +151,17 @@ export class UpstreamChannel extends SocketChannel implements Upstream {
     await new Promise<void>((resolve, reject) => {
       secure.once('secureConnect', resolve);
       secure.once('error', (cause) =>
-        reject(new SluiceError('UPSTREAM_TLS', `TLS with ${name} at ${host}:${this.#resource.port} failed: ${cause.message}`, { cause })),
+        reject(
+          new SluiceError(
+            'UPSTREAM_TLS',
+            `TLS with ${name} at ${host}:${this.#resource.port} failed: ${cause.message}`,
+            { cause },
+          ),
+        ),
       );
-      secure.once('close', () => reject(new SluiceError('UPSTREAM_TLS', `${name} closed the connection during the TLS handshake`)));
+      secure.once('close', () =>
+        reject(new SluiceError('UPSTREAM_TLS', `${name} closed the connection during the TLS handshake`)),
+      );
     });
     secure.removeAllListeners('close');
     secure.removeAllListeners('error');
@@ -161,11 +179,21 @@ export class UpstreamChannel extends SocketChannel implements Upstream {
 /** @throws SluiceError UPSTREAM_UNREACHABLE. */
 export function connectUpstream(resource: Resource, signal: AbortSignal): Promise<net.Socket> {
   return new Promise((resolve, reject) => {
-    const socket = net.connect({ host: resource.host, port: resource.port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 });
+    const socket = net.connect({
+      host: resource.host,
+      port: resource.port,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: 60_000,
+    });
     const fail = (cause: Error) => {
       socket.destroy();
       reject(
-        new SluiceError('UPSTREAM_UNREACHABLE', `${resource.name} at ${resource.host}:${resource.port} does not answer: ${cause.message}`, { cause }),
+        new SluiceError(
+          'UPSTREAM_UNREACHABLE',
+          `${resource.name} at ${resource.host}:${resource.port} does not answer: ${cause.message}`,
+          { cause },
+        ),
       );
     };
     const late = () => fail(new Error('no answer in time'));
@@ -178,4 +206,3 @@ export function connectUpstream(resource: Resource, signal: AbortSignal): Promis
     });
   });
 }
-

@@ -56,7 +56,15 @@ export function runFlow(options: FlowOptions): RunningFlow {
         upstreams.delete(kept);
         const made = opened;
         end = await new Promise<RelayEnd>((done) => {
-          relay = new Relay({ parts, flow, resource, opened: made, client: channel.release(), upstream: kept.release(), done });
+          relay = new Relay({
+            parts,
+            flow,
+            resource,
+            opened: made,
+            client: channel.release(),
+            upstream: kept.release(),
+            done,
+          });
         });
       }
     } catch (cause) {
@@ -131,7 +139,7 @@ class GreetingHost implements Host {
     return this.#parts.policy().readsOnly(this.flow.session.principal, this.resource);
   }
 
-  async startTls(alpn?: string): Promise<void> {
+  async startTls(alpn?: string): Promise<Buffer | null> {
     const names = [this.resource.host, this.flow.origin.address];
     const secureContext = await this.#parts.secureContext(names);
     const left = this.client.takeUnread();
@@ -150,7 +158,13 @@ class GreetingHost implements Host {
     });
     await new Promise<void>((resolve, reject) => {
       const fail = (cause?: Error) =>
-        reject(new SluiceError('PROTOCOL_VIOLATION', `the TLS handshake with the client failed: ${cause?.message ?? 'it closed the connection'}`, { cause }));
+        reject(
+          new SluiceError(
+            'PROTOCOL_VIOLATION',
+            `the TLS handshake with the client failed: ${cause?.message ?? 'it closed the connection'}`,
+            { cause },
+          ),
+        );
       secure.once('secure', resolve);
       secure.once('error', fail);
       secure.once('close', fail);
@@ -159,6 +173,8 @@ class GreetingHost implements Host {
     secure.removeAllListeners('error');
     secure.removeAllListeners('close');
     this.client.replace(secure);
+    const shown = secure.getCertificate() as { raw?: Buffer } | null;
+    return shown?.raw ?? null;
   }
 
   async connect(): Promise<Upstream> {

@@ -29,12 +29,12 @@ export type Answered =
 export interface Waiting {
   readonly kind: 'pending';
   readonly id: string;
-  /** Waits at most `ms`. `approved`: this caller used the approval up; after anything else `error` says why not. */
-  wait(ms: number, signal?: AbortSignal): Promise<WaitResult>;
-  error(result: Exclude<WaitResult, 'approved'>): SluiceError;
+  /** Waits at most `ms`. Granted: this caller used the approval up. Anything else is an error for the agent. */
+  wait(
+    ms: number,
+    signal?: AbortSignal,
+  ): Promise<{ readonly granted: true } | { readonly granted: false; readonly error: SluiceError }>;
 }
-
-export type WaitResult = 'approved' | 'denied' | 'expired' | 'used' | 'timeout';
 
 export interface FlowParts {
   policy(): Policy;

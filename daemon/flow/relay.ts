@@ -178,7 +178,8 @@ export class Relay implements Outlet {
 
   #decide(act: Act): Promise<void> | null {
     const policy = this.#parts.policy();
-    if (act.verdict !== undefined && act.verdict.policy === policy.version && !act.decide) return this.#go(act, act.verdict);
+    if (act.verdict !== undefined && act.verdict.policy === policy.version && !act.decide)
+      return this.#go(act, act.verdict);
     let classified: Classified | Promise<Classified>;
     try {
       classified = this.#codec.classify(act);
@@ -206,7 +207,10 @@ export class Relay implements Outlet {
       if (act.hold) return this.#hold(act, verdict);
       if (act.record && act.verdict?.approvals === undefined) {
         // The policy began to ask for approval after the step that could be held.
-        this.#refuse(act, verdict, { code: 'APPROVAL_PENDING', message: 'sluice: this now needs an approval; send it again from its start' });
+        this.#refuse(act, verdict, {
+          code: 'APPROVAL_PENDING',
+          message: 'sluice: this now needs an approval; send it again from its start',
+        });
         return null;
       }
     }
@@ -250,7 +254,10 @@ export class Relay implements Outlet {
     const terms = decision.approval!;
     const parameters = act.parameters?.();
     if (parameters === null)
-      throw new SluiceError('STATEMENT_TOO_LARGE', 'the parameters are larger than a reviewer is shown, so nobody can approve this');
+      throw new SluiceError(
+        'STATEMENT_TOO_LARGE',
+        'the parameters are larger than a reviewer is shown, so nobody can approve this',
+      );
     const answered = await this.#parts.approve({
       session: this.#flow.session,
       resource: this.#resource.name,
@@ -270,8 +277,8 @@ export class Relay implements Outlet {
       `${decision.reason}. The connection waits up to ${Math.round(terms.hold / 1000)} s; decide with: sluice approvals show ${answered.id}`,
     );
     const result = await answered.wait(terms.hold, signal);
-    if (result === 'approved') return answered.id;
-    throw answered.error(result);
+    if (result.granted) return answered.id;
+    throw result.error;
   }
 
   #sendNotice(text: string, detail: string): void {
@@ -340,12 +347,20 @@ export class Relay implements Outlet {
     const refused = { decision: 'deny', error: refusal.code, message: refusal.message } as const;
     if (verdict === null || operations.length === 0) {
       const text = this.#cut(act.text);
-      this.#receipt = this.#parts.recorder.record({ type: 'operation', ...this.#base, op: ++this.#ops, ...text, ...refused, reason: refusal.message });
+      this.#receipt = this.#parts.recorder.record({
+        type: 'operation',
+        ...this.#base,
+        op: ++this.#ops,
+        ...text,
+        ...refused,
+        reason: refusal.message,
+      });
       return;
     }
     for (let i = 0; i < operations.length; i++) {
       const event = this.#event(act, operations[i]!, verdict, i, ++this.#ops);
-      const reason = verdict.decisions[i]!.outcome === 'deny' ? verdict.decisions[i]!.reason : (refusal.detail ?? refusal.message);
+      const reason =
+        verdict.decisions[i]!.outcome === 'deny' ? verdict.decisions[i]!.reason : (refusal.detail ?? refusal.message);
       this.#receipt = this.#parts.recorder.record({ ...event, ...refused, reason });
     }
   }

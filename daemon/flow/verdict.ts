@@ -45,7 +45,10 @@ export function refusalOf(verdict: Verdict): Refusal | null {
 function denialOf(decision: Decision): Refusal {
   const refusal = {
     code: 'POLICY_DENIED' as const,
-    message: decision.rule === null ? 'sluice: the policy does not allow this' : `sluice: the policy's rule "${decision.rule}" refuses this`,
+    message:
+      decision.rule === null
+        ? 'sluice: the policy does not allow this'
+        : `sluice: the policy's rule "${decision.rule}" refuses this`,
     detail: decision.reason,
   };
   return decision.hint === undefined ? refusal : { ...refusal, hint: decision.hint };

@@ -49,7 +49,11 @@ export class Listener {
       } catch (cause) {
         this.close();
         if (port !== 0 || tries === TRIES) {
-          throw new SluiceError('CONFIG_INVALID', `could not listen on port ${port} of the loopback addresses: ${(cause as Error).message}`, { cause });
+          throw new SluiceError(
+            'CONFIG_INVALID',
+            `could not listen on port ${port} of the loopback addresses: ${(cause as Error).message}`,
+            { cause },
+          );
         }
       }
     }
@@ -60,7 +64,9 @@ export class Listener {
   }
 
   #bind(host: string, port: number): Promise<net.Server> {
-    const server = net.createServer({ pauseOnConnect: true, noDelay: true, keepAlive: true }, (socket) => this.#accept(socket));
+    const server = net.createServer({ pauseOnConnect: true, noDelay: true, keepAlive: true }, (socket) =>
+      this.#accept(socket),
+    );
     return new Promise((resolve, reject) => {
       server.once('error', reject);
       server.listen({ host, port, backlog: 1024, ipv6Only: true }, () => {
@@ -94,10 +100,13 @@ export class Listener {
   /** @throws SluiceError FLOW_UNKNOWN, FLOW_NO_SESSION, FLOW_LIMIT. */
   #admit(origin: Origin | null): Session {
     if (origin === null) throw new SluiceError('FLOW_UNKNOWN', 'a connection came that the kernel did not redirect');
-    if (origin.port === this.port && isLoopback(origin.address)) throw new SluiceError('FLOW_UNKNOWN', 'an agent connected to the daemon itself');
-    if (this.#open > this.#options.limit) throw new SluiceError('FLOW_LIMIT', `${this.#options.limit} connections are open already`);
+    if (origin.port === this.port && isLoopback(origin.address))
+      throw new SluiceError('FLOW_UNKNOWN', 'an agent connected to the daemon itself');
+    if (this.#open > this.#options.limit)
+      throw new SluiceError('FLOW_LIMIT', `${this.#options.limit} connections are open already`);
     const session = this.#options.session(origin.cgroupId);
-    if (session === null) throw new SluiceError('FLOW_NO_SESSION', `no session has the cgroup ${origin.cgroupId} of process ${origin.pid}`);
+    if (session === null)
+      throw new SluiceError('FLOW_NO_SESSION', `no session has the cgroup ${origin.cgroupId} of process ${origin.pid}`);
     return session;
   }
 
@@ -107,9 +116,22 @@ export class Listener {
     const about: Partial<EventInput> =
       origin === null
         ? {}
-        : { pid: origin.pid, uid: origin.uid, exe: origin.exe, cgroup: String(origin.cgroupId), address: origin.address, port: origin.port };
+        : {
+            pid: origin.pid,
+            uid: origin.uid,
+            exe: origin.exe,
+            cgroup: String(origin.cgroupId),
+            address: origin.address,
+            port: origin.port,
+          };
     try {
-      this.#options.recorder.record({ type: 'fault', ...about, decision: 'deny', error: code, message: error instanceof SluiceError ? error.message : 'internal fault' });
+      this.#options.recorder.record({
+        type: 'fault',
+        ...about,
+        decision: 'deny',
+        error: code,
+        message: error instanceof SluiceError ? error.message : 'internal fault',
+      });
     } catch (fault) {
       this.#options.onFault(fault);
     }

@@ -4,11 +4,11 @@
  * to forward or to refuse. Results pass through the codec on their way back, masked as the plan says.
  */
 import type { Decision } from '../core/decision.ts';
-import type { Credential, Resource } from '../core/resource.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { Obligations } from '../core/mask.ts';
 import type { Operation } from '../core/operation.ts';
 import type { Flow } from '../core/principal.ts';
+import type { Credential, Resource } from '../core/resource.ts';
 
 /** Why an act does not pass, in words for the agent. The codec makes the protocol's native error of it. */
 export interface Refusal {
@@ -130,8 +130,11 @@ export interface Host {
   /** What holds for this principal now; the same object while nothing changes. */
   obligations(): Obligations;
   readonly readsOnly: boolean;
-  /** Turns the client's channel into TLS, with a leaf of the host's CA. `alpn`: protocol name to offer. */
-  startTls(alpn?: string): Promise<void>;
+  /**
+   * Turns the client's channel into TLS, with a leaf of the host's CA. `alpn`: protocol name to offer. Resolves with the
+   * certificate that was shown, in DER.
+   */
+  startTls(alpn?: string): Promise<Buffer | null>;
   /** Connects to the resource. May be called again for side requests; a stream that is not returned in Opened must be ended. */
   connect(): Promise<Upstream>;
   credential(): Promise<Credential | null>;
@@ -143,7 +146,10 @@ export interface Host {
 
 export interface Upstream extends Channel {
   /** Verified as the resource's `tls` says; resolves with the server's certificate in DER. Rejects with UPSTREAM_TLS. */
-  startTls(options: { readonly alpn?: string; readonly clientCertificate?: { readonly cert: string; readonly key: string } }): Promise<Buffer>;
+  startTls(options: {
+    readonly alpn?: string;
+    readonly clientCertificate?: { readonly cert: string; readonly key: string };
+  }): Promise<Buffer>;
   end(): void;
 }
 

@@ -2,9 +2,9 @@
  * The answers that the server still owes, in order: each message that goes upstream and is answered has one entry here,
  * and what comes back is read against the first. Source: PostgreSQL documentation, "Message Flow" (protocol-flow.html).
  */
-import type { Change } from './session.ts';
-import type { Portal } from './session.ts';
+
 import type { PgPlan } from './classify.ts';
+import type { Change, Portal } from './session.ts';
 
 export type Step = 'query' | 'parse' | 'bind' | 'describe' | 'execute' | 'close' | 'sync' | 'call';
 

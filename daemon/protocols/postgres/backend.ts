@@ -3,8 +3,9 @@
  * rewritten where something is. Rows of an unmasked result are walked by their lengths alone and leave in the chunks in
  * which they came. Whatever comes without a plan while masks apply is masked whole.
  */
-import type { ColumnMask, Obligations } from '../../core/mask.ts';
+
 import { SluiceError } from '../../core/errors.ts';
+import type { ColumnMask, Obligations } from '../../core/mask.ts';
 import type { Outlet } from '../protocol.ts';
 import type { Answer, Answers } from './answers.ts';
 import type { PgPlan, Statements } from './classify.ts';
@@ -28,8 +29,17 @@ export interface CopyMasking {
 
 /** What masking lends to the codec. */
 export interface MaskTools {
-  rows(outputs: readonly (OutputMask | null)[] | 'all', fields: readonly Field[] | null, obligations: Obligations): RowMasking | null;
-  copy(outputs: readonly (OutputMask | null)[] | 'all', options: CopyOut, columns: number, obligations: Obligations): CopyMasking | null;
+  rows(
+    outputs: readonly (OutputMask | null)[] | 'all',
+    fields: readonly Field[] | null,
+    obligations: Obligations,
+  ): RowMasking | null;
+  copy(
+    outputs: readonly (OutputMask | null)[] | 'all',
+    options: CopyOut,
+    columns: number,
+    obligations: Obligations,
+  ): CopyMasking | null;
   /** The body of an ErrorResponse or NoticeResponse without what may quote values. */
   withhold(body: Buffer, obligations: Obligations): Buffer;
   /** Detectors over the texts of an ErrorResponse or NoticeResponse. */
@@ -132,7 +142,8 @@ export class Backend {
       if (here < 5) break;
       const letter = bytes[at]!;
       const size = bytes.readUInt32BE(at + 1) + 1;
-      if (size < 5 || size > MAX_MESSAGE) throw new SluiceError('UPSTREAM_VIOLATION', `the server sent a message of ${size} bytes`);
+      if (size < 5 || size > MAX_MESSAGE)
+        throw new SluiceError('UPSTREAM_VIOLATION', `the server sent a message of ${size} bytes`);
       if (letter === B.dataRow || letter === B.copyData) {
         if (!this.#modeChosen) this.#choose(letter);
         if (this.#mode.kind === 'pass') {
@@ -148,7 +159,10 @@ export class Backend {
         const end = wholeRun(bytes, at, letter);
         if (end === at) {
           if (size > MAX_MASKED_ROW) {
-            throw new SluiceError('MASK_ROW_TOO_LARGE', `a row of ${size} bytes came, and masking holds up to ${MAX_MASKED_ROW}`);
+            throw new SluiceError(
+              'MASK_ROW_TOO_LARGE',
+              `a row of ${size} bytes came, and masking holds up to ${MAX_MASKED_ROW}`,
+            );
           }
           from = at;
           this.#needed = size;
@@ -159,7 +173,11 @@ export class Backend {
         from = end;
         continue;
       }
-      if (size > MAX_CONTROL) throw new SluiceError('UPSTREAM_VIOLATION', `the server sent a message '${String.fromCharCode(letter)}' of ${size} bytes`);
+      if (size > MAX_CONTROL)
+        throw new SluiceError(
+          'UPSTREAM_VIOLATION',
+          `the server sent a message '${String.fromCharCode(letter)}' of ${size} bytes`,
+        );
       if (here < size) {
         this.#needed = size;
         break;
@@ -215,7 +233,11 @@ export class Backend {
   }
 
   /** The plan's outputs, held against what the server itself says of each column. */
-  #outputs(protection: Protection | undefined, fields: readonly Field[] | null, obligations: Obligations): readonly (OutputMask | null)[] | 'all' {
+  #outputs(
+    protection: Protection | undefined,
+    fields: readonly Field[] | null,
+    obligations: Obligations,
+  ): readonly (OutputMask | null)[] | 'all' {
     if (obligations.masks.length === 0) return [];
     if (protection === undefined || protection.outputs === 'all') return 'all';
     if (fields === null) return protection.outputs;
@@ -224,7 +246,10 @@ export class Backend {
     for (let i = 0; i < fields.length; i++) {
       const planned = protection.outputs[i] ?? null;
       const field = fields[i]!;
-      const known = planned !== null || field.tableOid === 0 ? null : this.#parts.tools.column(field.tableOid, field.attnum, obligations);
+      const known =
+        planned !== null || field.tableOid === 0
+          ? null
+          : this.#parts.tools.column(field.tableOid, field.attnum, obligations);
       if (known === 'unknown') {
         // A table that the catalog did not have when the statement was decided.
         this.#parts.statements.changed();
@@ -253,7 +278,8 @@ export class Backend {
       case B.parseComplete:
       case B.bindComplete:
       case B.closeComplete:
-        if (first?.step !== (letter === B.parseComplete ? 'parse' : letter === B.bindComplete ? 'bind' : 'close')) throw unexpected(letter);
+        if (first?.step !== (letter === B.parseComplete ? 'parse' : letter === B.bindComplete ? 'bind' : 'close'))
+          throw unexpected(letter);
         answers.shift();
         for (const changes of first.changes) session.settle(changes);
         return undefined;
@@ -272,7 +298,8 @@ export class Backend {
       case B.copyDone: {
         if (!this.#modeChosen) this.#choose(B.copyData);
         const rest = this.#mode.kind === 'copy' ? this.#mode.masking.end() : null;
-        if (rest !== null && rest.length > 0) return Buffer.concat([message(B.copyData, rest), bytes.subarray(start, end)]);
+        if (rest !== null && rest.length > 0)
+          return Buffer.concat([message(B.copyData, rest), bytes.subarray(start, end)]);
         return undefined;
       }
       case B.copyInResponse:
@@ -304,7 +331,8 @@ export class Backend {
       return undefined;
     }
     const fields = letter === B.noData ? [] : rowDescription(body);
-    if (fields === null) throw new SluiceError('UPSTREAM_VIOLATION', 'the server sent a RowDescription whose lengths do not hold');
+    if (fields === null)
+      throw new SluiceError('UPSTREAM_VIOLATION', 'the server sent a RowDescription whose lengths do not hold');
     if (first?.step === 'describe') {
       this.#parts.answers.shift();
       if (first.portal !== null) first.portal.fields = fields;
@@ -351,7 +379,9 @@ export class Backend {
     const output = first.plan === null || first.plan.clear ? null : (first.plan.protections[0]?.outputs ?? 'all');
     const masked = output !== null && (output === 'all' || output.length !== 1 || output[0] !== null);
     if (!masked || this.#parts.obligations().masks.length === 0) return undefined;
-    return bytes.readInt32BE(start + 5) < 0 ? undefined : message(B.functionCallResponse, Buffer.from([0xff, 0xff, 0xff, 0xff]));
+    return bytes.readInt32BE(start + 5) < 0
+      ? undefined
+      : message(B.functionCallResponse, Buffer.from([0xff, 0xff, 0xff, 0xff]));
   }
 
   #failed(body: Buffer, first: Answer | undefined, out: Outlet): Buffer | undefined {
@@ -410,7 +440,8 @@ export class Backend {
     const obligations = this.#parts.obligations();
     if (obligations.masks.length === 0 && obligations.detect.length === 0) return undefined;
     const channelEnd = body.indexOf(0, 4);
-    if (body.length < 6 || channelEnd < 0) throw new SluiceError('UPSTREAM_VIOLATION', 'the server sent a notification without an end of its channel');
+    if (body.length < 6 || channelEnd < 0)
+      throw new SluiceError('UPSTREAM_VIOLATION', 'the server sent a notification without an end of its channel');
     const payload = body.toString('utf8', channelEnd + 1, body.length - 1);
     // What others, or triggers, put in can't be traced; what the client wrote out itself it knows.
     const masked = obligations.masks.length > 0 && payload !== '' && !this.#parts.session.sent(payload);
@@ -424,7 +455,10 @@ export class Backend {
     const [name, value] = [text[0] ?? '', text[1] ?? ''];
     this.#parts.parameters.set(name, value);
     if (name === 'standard_conforming_strings' && value !== 'on') {
-      throw new SluiceError('PROTOCOL_UNSUPPORTED', 'standard_conforming_strings was turned off, and statements can no longer be read as the server reads them');
+      throw new SluiceError(
+        'PROTOCOL_UNSUPPORTED',
+        'standard_conforming_strings was turned off, and statements can no longer be read as the server reads them',
+      );
     }
     const obligations = this.#parts.obligations();
     if (obligations.detect.length === 0) return undefined;
@@ -434,7 +468,8 @@ export class Backend {
 
   #ready(status: number, first: Answer | undefined, out: Outlet): undefined {
     const { answers, session } = this.#parts;
-    if (first === undefined || (first.step !== 'sync' && first.step !== 'query' && first.step !== 'call')) throw unexpected(B.readyForQuery);
+    if (first === undefined || (first.step !== 'sync' && first.step !== 'query' && first.step !== 'call'))
+      throw unexpected(B.readyForQuery);
     if (first.step === 'call' && first.at === 0) this.#end(first, out, 1);
     answers.shift();
     session.ready(status);
@@ -485,6 +520,8 @@ function tagRows(body: Buffer): number {
 }
 
 function unexpected(letter: number): SluiceError {
-  return new SluiceError('UPSTREAM_VIOLATION', `the server sent a message '${String.fromCharCode(letter)}' that nothing asked for`);
+  return new SluiceError(
+    'UPSTREAM_VIOLATION',
+    `the server sent a message '${String.fromCharCode(letter)}' that nothing asked for`,
+  );
 }
-

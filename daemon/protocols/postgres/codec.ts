@@ -12,15 +12,15 @@
  * name), and know a portal that a function opened (its rows are masked whole).
  */
 import { isAscii, isUtf8 } from 'node:buffer';
-import type { Obligations } from '../../core/mask.ts';
 import { SluiceError } from '../../core/errors.ts';
+import type { Obligations } from '../../core/mask.ts';
 import type { Act, Classified, Codec, Outlet, Refusal, Unit, Verdict } from '../protocol.ts';
-import { answer, Answers } from './answers.ts';
+import { Answers, answer } from './answers.ts';
 import { Backend, type MaskTools } from './backend.ts';
 import { PgClassified, type PgPlan, type Statements } from './classify.ts';
 import { type Frame, Frontend, type FrontendLimits } from './frontend.ts';
 import { errorResponse, noticeResponse, poisonParse, poisonQuery } from './refusal.ts';
-import { type Change, type Portal, type Prepared, SessionNames } from './session.ts';
+import type { Change, Portal, Prepared, SessionNames } from './session.ts';
 import type { Analysis, Catalog, Names } from './sql/model.ts';
 import { cstring, F, message } from './wire.ts';
 
@@ -187,7 +187,11 @@ export class PostgresCodec implements Codec {
 
   #name(frame: Frame, from: number): string {
     const name = cstring(frame.bytes, from, frame.bytes.length);
-    if (name === null) throw new SluiceError('PROTOCOL_VIOLATION', `a name without end came in a message '${String.fromCharCode(frame.letter)}'`);
+    if (name === null)
+      throw new SluiceError(
+        'PROTOCOL_VIOLATION',
+        `a name without end came in a message '${String.fromCharCode(frame.letter)}'`,
+      );
     return name.text;
   }
 
@@ -214,11 +218,19 @@ export class PostgresCodec implements Codec {
       case F.functionCall:
         return { kind: 'act', act: this.#make('call', frame, { decide: true, hold: true, record: true }) };
       default:
-        throw new SluiceError('PROTOCOL_VIOLATION', `a message '${String.fromCharCode(frame.letter)}' came outside of a login`);
+        throw new SluiceError(
+          'PROTOCOL_VIOLATION',
+          `a message '${String.fromCharCode(frame.letter)}' came outside of a login`,
+        );
     }
   }
 
-  #make(step: Step, frame: Frame, needs: Pick<Act, 'decide' | 'hold' | 'record'>, names: { statement?: string; portal?: string } = {}): PgAct {
+  #make(
+    step: Step,
+    frame: Frame,
+    needs: Pick<Act, 'decide' | 'hold' | 'record'>,
+    names: { statement?: string; portal?: string } = {},
+  ): PgAct {
     return {
       ...needs,
       step,
@@ -240,19 +252,28 @@ export class PostgresCodec implements Codec {
     if (frame.oversize) {
       act.text = printable(bytes.subarray(from));
       const size = bytes.readUInt32BE(1);
-      return this.#bad(act, 'STATEMENT_TOO_LARGE', `a statement of ${size} bytes came, and sluice parses up to ${this.#options.limits.statement}`);
+      return this.#bad(
+        act,
+        'STATEMENT_TOO_LARGE',
+        `a statement of ${size} bytes came, and sluice parses up to ${this.#options.limits.statement}`,
+      );
     }
     const nul = bytes.indexOf(0, from);
     const ends = query ? nul === bytes.length - 1 : nul >= 0;
     const raw = bytes.subarray(from, nul < 0 ? bytes.length : nul);
     if (!ends) {
       act.text = printable(raw);
-      return this.#bad(act, 'PROTOCOL_VIOLATION', 'a statement with a NUL byte inside, or without one at its end, came');
+      return this.#bad(
+        act,
+        'PROTOCOL_VIOLATION',
+        'a statement with a NUL byte inside, or without one at its end, came',
+      );
     }
     const encoding = this.#backend.clientEncoding;
     if (!(isAscii(raw) || (encoding === 'UTF8' && isUtf8(raw)))) {
       act.text = printable(raw);
-      const what = encoding === 'UTF8' ? 'bytes that are no UTF-8' : `characters beyond ASCII under client_encoding ${encoding}`;
+      const what =
+        encoding === 'UTF8' ? 'bytes that are no UTF-8' : `characters beyond ASCII under client_encoding ${encoding}`;
       return this.#bad(act, 'STATEMENT_UNPARSABLE', `the statement holds ${what}`, 'use client_encoding UTF8');
     }
     act.text = raw.toString(encoding === 'UTF8' ? 'utf8' : 'latin1');
@@ -263,10 +284,16 @@ export class PostgresCodec implements Codec {
   #bind(frame: Frame): Unit | 'wait' {
     const portal = cstring(frame.bytes, 5, frame.bytes.length);
     const statement = portal === null ? null : cstring(frame.bytes, portal.next, frame.bytes.length);
-    if (portal === null || statement === null) throw new SluiceError('PROTOCOL_VIOLATION', 'a Bind message came without an end of its names');
+    if (portal === null || statement === null)
+      throw new SluiceError('PROTOCOL_VIOLATION', 'a Bind message came without an end of its names');
     const prepared = this.#session.prepared(statement.text);
     if (prepared === 'wait') return 'wait';
-    const act = this.#make('bind', frame, { decide: true, hold: true, record: false }, { statement: statement.text, portal: portal.text });
+    const act = this.#make(
+      'bind',
+      frame,
+      { decide: true, hold: true, record: false },
+      { statement: statement.text, portal: portal.text },
+    );
     act.prepared = prepared;
     const from = statement.next;
     act.parameters = () => (frame.rest > 0 ? null : bindParameters(frame.bytes, from));
@@ -279,7 +306,12 @@ export class PostgresCodec implements Codec {
     const name = this.#name(frame, 5);
     const portal = this.#session.portal(name);
     if (portal === 'wait') return 'wait';
-    const act = this.#make('execute', frame, { decide: portal === null, hold: portal === null, record: true }, { portal: name });
+    const act = this.#make(
+      'execute',
+      frame,
+      { decide: portal === null, hold: portal === null, record: true },
+      { portal: name },
+    );
     act.portal = portal;
     if (portal !== null) act.verdict = portal.verdict;
     // A cursor of DECLARE is a portal as well; one that nobody declared here may read anything.
@@ -396,7 +428,8 @@ export class PostgresCodec implements Codec {
   }
 
   #prepare(text: string, analyses: readonly Analysis[], catalog: number): Prepared {
-    if (this.#session.full) throw new SluiceError('FLOW_LIMIT', 'too many prepared statements, portals and cursors are open');
+    if (this.#session.full)
+      throw new SluiceError('FLOW_LIMIT', 'too many prepared statements, portals and cursors are open');
     return { text, analyses, catalog, path: this.#session.pathGeneration };
   }
 
@@ -415,7 +448,9 @@ export class PostgresCodec implements Codec {
           });
           break;
         case 'deallocate':
-          made.push(change.name === null ? { kind: 'all-prepared-gone' } : { kind: 'prepared', name: change.name, value: null });
+          made.push(
+            change.name === null ? { kind: 'all-prepared-gone' } : { kind: 'prepared', name: change.name, value: null },
+          );
           break;
         case 'declare':
           made.push({ kind: 'cursor', name: change.name, outputs: change.outputs });
@@ -455,7 +490,8 @@ export class PostgresCodec implements Codec {
 /** FunctionCall: oid(int32) … : a statement that calls the same function, for the analysis. */
 function callText(bytes: Buffer, catalog: Catalog): string {
   const func = bytes.length >= 9 ? catalog.functionByOid(bytes.readUInt32BE(5)) : undefined;
-  if (func === undefined) throw new SluiceError('STATEMENT_UNPARSABLE', 'a FunctionCall names a function that the catalog does not have');
+  if (func === undefined)
+    throw new SluiceError('STATEMENT_UNPARSABLE', 'a FunctionCall names a function that the catalog does not have');
   const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
   return `SELECT ${quoted(func.schema)}.${quoted(func.name)}(${func.argTypes.map((_, i) => `$${i + 1}`).join(', ')})`;
 }
@@ -481,7 +517,8 @@ export function bindParameters(bytes: Buffer, from: number): (string | null)[] |
       continue;
     }
     if (at + length > bytes.length) return null;
-    const binary = formats === 0 ? 0 : bytes.readUInt16BE(from + 2 + 2 * (formats === 1 ? 0 : Math.min(i, formats - 1)));
+    const binary =
+      formats === 0 ? 0 : bytes.readUInt16BE(from + 2 + 2 * (formats === 1 ? 0 : Math.min(i, formats - 1)));
     const value = bytes.subarray(at, at + length);
     values.push(binary === 0 ? value.toString('utf8') : `\\x${value.toString('hex')}`);
     at += length;

@@ -144,13 +144,19 @@ export class Database implements Statements {
     // A change that comes while this one is being looked for is looked for again.
     this.#checked = asked;
     try {
-      const loaded = await withDeadline(this.#read(), LOAD, `reading the catalog of ${this.#database} on ${this.#resource.name}`);
+      const loaded = await withDeadline(
+        this.#read(),
+        LOAD,
+        `reading the catalog of ${this.#database} on ${this.#resource.name}`,
+      );
       this.#catalog = loaded;
       return loaded;
     } catch (error) {
       this.close();
       if (stale) this.#checked = 0;
-      throw error instanceof SluiceError ? error : new SluiceError('UPSTREAM_LOST', 'the catalog could not be read', { cause: error });
+      throw error instanceof SluiceError
+        ? error
+        : new SluiceError('UPSTREAM_LOST', 'the catalog could not be read', { cause: error });
     }
   }
 
@@ -164,7 +170,10 @@ export class Database implements Statements {
 
 function withDeadline<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new SluiceError('UPSTREAM_LOST', `${what} took longer than ${ms / 1000} s`)), ms);
+    const timer = setTimeout(
+      () => reject(new SluiceError('UPSTREAM_LOST', `${what} took longer than ${ms / 1000} s`)),
+      ms,
+    );
     work.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }

@@ -94,7 +94,10 @@ export class Frontend {
     const length = bytes.readUInt32BE(start + 1);
     const size = length + 1;
     if (length < 4 || length > MAX_MESSAGE) {
-      throw new SluiceError('PROTOCOL_VIOLATION', `a message '${String.fromCharCode(letter)}' came with the length ${length}`);
+      throw new SluiceError(
+        'PROTOCOL_VIOLATION',
+        `a message '${String.fromCharCode(letter)}' came with the length ${length}`,
+      );
     }
     const statement = letter === F.query || letter === F.parse;
     if (statement && size > this.#limits.statement + SMALL) {
@@ -107,7 +110,10 @@ export class Frontend {
       return this.#hand(letter, HEAD, size, false);
     }
     if (!statement && size > HEAD) {
-      throw new SluiceError('PROTOCOL_VIOLATION', `a message '${String.fromCharCode(letter)}' of ${length} bytes came; it may have ${SMALL}`);
+      throw new SluiceError(
+        'PROTOCOL_VIOLATION',
+        `a message '${String.fromCharCode(letter)}' of ${length} bytes came; it may have ${SMALL}`,
+      );
     }
     if (here < size) return null;
     return this.#hand(letter, size, size, false);
@@ -122,7 +128,10 @@ export class Frontend {
 
   #known(letter: number): void {
     if (!SIZED.has(letter)) {
-      throw new SluiceError('PROTOCOL_VIOLATION', `the byte 0x${letter.toString(16).padStart(2, '0')} begins no message of PostgreSQL's protocol`);
+      throw new SluiceError(
+        'PROTOCOL_VIOLATION',
+        `the byte 0x${letter.toString(16).padStart(2, '0')} begins no message of PostgreSQL's protocol`,
+      );
     }
   }
 }

@@ -7,13 +7,13 @@
  */
 import { SluiceError } from '../../core/errors.ts';
 import type { Channel, Host, Opened, Refusal, Upstream } from '../protocol.ts';
+import type { MaskTools } from './backend.ts';
 import { backendKeyData, type CancelKeys, cancelRequest } from './cancel.ts';
 import type { Statements } from './classify.ts';
-import type { MaskTools } from './backend.ts';
 import { PostgresCodec } from './codec.ts';
-import { authenticationOk, TokenLogin } from './login/token.ts';
 import { channelBinding, scramVerifier } from './login/scram.ts';
-import { LoginRefused, type LoggedIn, UpstreamLogin } from './login/upstream.ts';
+import { authenticationOk, TokenLogin } from './login/token.ts';
+import { type LoggedIn, LoginRefused, UpstreamLogin } from './login/upstream.ts';
 import { errorResponse } from './refusal.ts';
 import { SessionNames } from './session.ts';
 import { type Opening, readOpening, readStartup, type Startup, TLS_HANDSHAKE } from './startup.ts';
@@ -29,8 +29,9 @@ export interface GreetParts {
 }
 
 export async function greet(host: Host, parts: GreetParts): Promise<Opened | null> {
-  const packet = await firstPacket(host);
-  if (packet === null) return null;
+  const first = await firstPacket(host);
+  if (first === null) return null;
+  const { packet, certificate } = first;
   if (packet.kind === 'cancel') {
     await carryOut(host, parts.cancels, packet);
     return null;
@@ -38,15 +39,19 @@ export async function greet(host: Host, parts: GreetParts): Promise<Opened | nul
   if (packet.kind !== 'start') return null;
   const opening = readOpening(packet.parameters);
   checkOptions(host, opening);
-  const loggedInClient = await clientLogin(host, packet.version, opening);
+  const loggedInClient = await clientLogin(host, packet.version, opening, certificate);
   const upstream = await host.connect();
   const server = await upstreamLogin(host, upstream, opening, packet.version);
   const session = new SessionNames();
   if (opening.searchPath !== null) session.startWith(opening.searchPath);
   if ((server.parameters.get('standard_conforming_strings') ?? 'on') !== 'on') {
-    throw new SluiceError('PROTOCOL_UNSUPPORTED', 'this account has standard_conforming_strings off, and statements can be read in two ways', {
-      hint: 'turn it on for the account: ALTER ROLE … SET standard_conforming_strings = on',
-    });
+    throw new SluiceError(
+      'PROTOCOL_UNSUPPORTED',
+      'this account has standard_conforming_strings off, and statements can be read in two ways',
+      {
+        hint: 'turn it on for the account: ALTER ROLE … SET standard_conforming_strings = on',
+      },
+    );
   }
   const statements = parts.statements(host, server.user, opening.database);
   const { key, entry } = parts.cancels.issue(host.flow.session.id, server.key, packet.version > STARTUP.protocol30);
@@ -56,7 +61,13 @@ export async function greet(host: Host, parts: GreetParts): Promise<Opened | nul
     upstream,
     account: server.user,
     database: opening.database,
-    welcome: Buffer.concat([loggedInClient, ...parameters, ...server.notices, backendKeyData(key), readyForQuery(0x49)]),
+    welcome: Buffer.concat([
+      loggedInClient,
+      ...parameters,
+      ...server.notices,
+      backendKeyData(key),
+      readyForQuery(0x49),
+    ]),
     codec: new PostgresCodec({
       statements,
       tools: parts.tools(statements),
@@ -71,8 +82,9 @@ export async function greet(host: Host, parts: GreetParts): Promise<Opened | nul
 }
 
 /** The first packet that is more than a question about encryption; null when the client left. */
-async function firstPacket(host: Host): Promise<Startup | null> {
+async function firstPacket(host: Host): Promise<{ packet: Startup; certificate: Buffer | null } | null> {
   let bytes: Buffer = Buffer.alloc(0);
+  let certificate: Buffer | null = null;
   // TLS once, GSSAPI once, then the message itself.
   for (let questions = 0; questions < 4; ) {
     const chunk = await host.client.read();
@@ -81,7 +93,7 @@ async function firstPacket(host: Host): Promise<Startup | null> {
     if (bytes[0] === TLS_HANDSHAKE && !host.client.encrypted) {
       host.client.unread(bytes);
       bytes = Buffer.alloc(0);
-      await host.startTls('postgresql');
+      certificate = await host.startTls('postgresql');
       questions++;
       continue;
     }
@@ -90,17 +102,20 @@ async function firstPacket(host: Host): Promise<Startup | null> {
     const left = bytes.subarray(read.size);
     if (read.packet.kind === 'start' || read.packet.kind === 'cancel') {
       host.client.unread(left);
-      return read.packet;
+      return { packet: read.packet, certificate };
     }
     questions++;
     if (left.length > 0) {
       // Sent in clear text before the answer, to be taken for encrypted afterwards (CVE-2021-23214).
-      throw new SluiceError('PROTOCOL_VIOLATION', 'the client sent bytes after its question for encryption without waiting for the answer');
+      throw new SluiceError(
+        'PROTOCOL_VIOLATION',
+        'the client sent bytes after its question for encryption without waiting for the answer',
+      );
     }
     bytes = Buffer.alloc(0);
     if (read.packet.kind === 'ssl' && !host.client.encrypted) {
       host.client.write(Buffer.from('S'));
-      await host.startTls();
+      certificate = await host.startTls();
     } else host.client.write(Buffer.from('N'));
   }
   throw new SluiceError('PROTOCOL_VIOLATION', 'the client asks for encryption again and again');
@@ -130,25 +145,36 @@ function checkOptions(host: Host, opening: Opening): void {
   const { name, options } = host.resource;
   const databases = options.databases as readonly string[] | undefined;
   if (databases !== undefined && !databases.includes(opening.database)) {
-    throw new SluiceError('POLICY_DENIED', `sluice: the policy does not open database "${opening.database}" of ${name}`, {
-      hint: `open are: ${databases.join(', ')}`,
-    });
+    throw new SluiceError(
+      'POLICY_DENIED',
+      `sluice: the policy does not open database "${opening.database}" of ${name}`,
+      {
+        hint: `open are: ${databases.join(', ')}`,
+      },
+    );
   }
   if (opening.replication && options.replication !== true) {
-    throw new SluiceError('PROTOCOL_UNSUPPORTED', `replication connections to ${name} are not allowed`, { hint: 'the resource needs options: replication: true' });
+    throw new SluiceError('PROTOCOL_UNSUPPORTED', `replication connections to ${name} are not allowed`, {
+      hint: 'the resource needs options: replication: true',
+    });
   }
 }
 
 /** What is to be sent before the parameters: version negotiation and AuthenticationOk, where not sent already. */
-async function clientLogin(host: Host, version: number, opening: Opening): Promise<Buffer> {
-  const negotiation = version > STARTUP.protocol32 || opening.extensions.length > 0 ? negotiate(version, opening.extensions) : Buffer.alloc(0);
+async function clientLogin(host: Host, version: number, opening: Opening, certificate: Buffer | null): Promise<Buffer> {
+  const negotiation =
+    version > STARTUP.protocol32 || opening.extensions.length > 0
+      ? negotiate(version, opening.extensions)
+      : Buffer.alloc(0);
   if (host.resource.login === 'none') return Buffer.concat([negotiation, authenticationOk()]);
   const token = host.token();
   if (token === null) {
-    throw new SluiceError('TOKEN_REQUIRED', 'the token of this session is not known any more', { hint: 'start a new session with sluice run' });
+    throw new SluiceError('TOKEN_REQUIRED', 'the token of this session is not known any more', {
+      hint: 'start a new session with sluice run',
+    });
   }
   host.client.write(negotiation);
-  const login = new TokenLogin(scramVerifier(token), null);
+  const login = new TokenLogin(scramVerifier(token), certificate === null ? null : channelBinding(certificate));
   host.client.write(login.start());
   for (;;) {
     const chunk = await host.client.read();
@@ -186,12 +212,15 @@ async function upstreamLogin(host: Host, upstream: Upstream, opening: Opening, v
   upstream.write(login.start());
   for (;;) {
     const chunk = await upstream.read();
-    if (chunk === null) throw new SluiceError('UPSTREAM_LOST', `${host.resource.name} closed the connection during the login`);
+    if (chunk === null)
+      throw new SluiceError('UPSTREAM_LOST', `${host.resource.name} closed the connection during the login`);
     try {
       const server = login.push(chunk, (bytes) => upstream.write(bytes));
       if (server !== null) return server;
     } catch (error) {
-      throw error instanceof LoginRefused ? new SluiceError('UPSTREAM_LOGIN', `${host.resource.name} refused the login: ${error.said}`, { cause: error }) : error;
+      throw error instanceof LoginRefused
+        ? new SluiceError('UPSTREAM_LOGIN', `${host.resource.name} refused the login: ${error.said}`, { cause: error })
+        : error;
     }
   }
 }
@@ -209,9 +238,13 @@ export async function encrypt(
   upstream.write(request);
   // The answer is one bare byte.
   const answer = await upstream.read();
-  if (answer === null) throw new SluiceError('UPSTREAM_TLS', `${host.resource.name} closed the connection when asked for TLS`);
+  if (answer === null)
+    throw new SluiceError('UPSTREAM_TLS', `${host.resource.name} closed the connection when asked for TLS`);
   if (answer.length !== 1 || answer[0] !== 0x53) {
-    throw new SluiceError('UPSTREAM_TLS', `${host.resource.name} does not offer TLS, and the policy says tls: ${host.resource.tls}`);
+    throw new SluiceError(
+      'UPSTREAM_TLS',
+      `${host.resource.name} does not offer TLS, and the policy says tls: ${host.resource.tls}`,
+    );
   }
   return channelBinding(await upstream.startTls(clientCertificate === undefined ? {} : { clientCertificate }));
 }

@@ -1,6 +1,6 @@
 /** The PostgreSQL protocol, as the registry knows it. */
 import type { Protocol } from '../protocol.ts';
-import { decline, greet, type GreetParts } from './greet.ts';
+import { decline, type GreetParts, greet } from './greet.ts';
 import { errorResponse } from './refusal.ts';
 import { TLS_HANDSHAKE } from './startup.ts';
 import { MAX_STARTUP, STARTUP } from './wire.ts';

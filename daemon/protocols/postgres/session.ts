@@ -4,8 +4,9 @@
  * next Sync, or one Query), where the server skips everything after an error: there, whatever runs can rely on all
  * before it. What a later segment means while an earlier one is open is not known, so the codec waits.
  */
-import type { Analysis, Catalog, Names, Origin } from './sql/model.ts';
+
 import type { Verdict } from '../protocol.ts';
+import type { Analysis, Catalog, Names, Origin } from './sql/model.ts';
 import type { Field } from './wire.ts';
 
 /** A prepared statement, made by Parse or by PREPARE; both live under one set of names. */
@@ -87,7 +88,9 @@ export class SessionNames {
     return this.#pending.some(
       ({ segment, change }) =>
         segment !== this.segment &&
-        ((change.kind === kind && change.name === name) || change.kind === 'discard' || change.kind === 'all-prepared-gone'),
+        ((change.kind === kind && change.name === name) ||
+          change.kind === 'discard' ||
+          change.kind === 'all-prepared-gone'),
     );
   }
 
@@ -157,7 +160,10 @@ export class SessionNames {
       case 'cursor': {
         // A transaction that ends may bring an older cursor of this name back into view: every meaning counts.
         const known = this.#cursors.get(change.name);
-        this.#cursors.set(change.name, known === undefined || !this.inTransaction ? [change.outputs] : [...known, change.outputs]);
+        this.#cursors.set(
+          change.name,
+          known === undefined || !this.inTransaction ? [change.outputs] : [...known, change.outputs],
+        );
         return;
       }
       case 'cursor-gone':
@@ -210,7 +216,8 @@ export class SessionNames {
     for (const { change } of own) {
       if (change.kind === 'prepared' && change.value !== null) prepared.set(change.name, change.value.analyses);
       else if (change.kind === 'prepared') prepared.delete(change.name);
-      else if (change.kind === 'cursor') cursors.set(change.name, [...(cursors.get(change.name) ?? []), change.outputs]);
+      else if (change.kind === 'cursor')
+        cursors.set(change.name, [...(cursors.get(change.name) ?? []), change.outputs]);
       else if (change.kind === 'portal' && change.value !== null && change.name !== '')
         cursors.set(change.name, [change.value.prepared.analyses[0]?.outputs ?? null]);
       else if (change.kind === 'path' && change.path !== 'default' && change.path !== 'unknown') paths = [change.path];
@@ -221,7 +228,13 @@ export class SessionNames {
 
   /** Whether names() is the same as for a fresh session: the common case, which callers cache. */
   get plain(): boolean {
-    return this.#pending.length === 0 && this.#paths === null && this.#startPath === null && this.#cursors.size === 0 && this.#named === 0;
+    return (
+      this.#pending.length === 0 &&
+      this.#paths === null &&
+      this.#startPath === null &&
+      this.#cursors.size === 0 &&
+      this.#named === 0
+    );
   }
 
   get #named(): number {

@@ -30,10 +30,16 @@ export function readStartup(bytes: Buffer): { packet: Startup; size: number } | 
   if (code === STARTUP.cancel) {
     // CancelRequest: pid(int32) secret(4 to 256 bytes)
     if (size < 16 || size > 12 + 256) throw violation('a CancelRequest with an impossible key');
-    return { packet: { kind: 'cancel', pid: bytes.readUInt32BE(8), secret: Buffer.from(bytes.subarray(12, size)) }, size };
+    return {
+      packet: { kind: 'cancel', pid: bytes.readUInt32BE(8), secret: Buffer.from(bytes.subarray(12, size)) },
+      size,
+    };
   }
   if (code >>> 16 !== 3) {
-    throw new SluiceError('PROTOCOL_UNSUPPORTED', `the client speaks protocol ${code >>> 16}.${code & 0xffff}; sluice speaks 3.0 and 3.2`);
+    throw new SluiceError(
+      'PROTOCOL_UNSUPPORTED',
+      `the client speaks protocol ${code >>> 16}.${code & 0xffff}; sluice speaks 3.0 and 3.2`,
+    );
   }
   // StartupMessage: { name\0 value\0 }… \0
   const parameters = new Map<string, string>();
@@ -68,7 +74,8 @@ const HARMLESS = new Set([
 ]);
 
 /** Encodings in which a byte below 0x80 is always the ASCII character: text is read as the server reads it. */
-const UNSAFE_ENCODINGS = /^(sjis|shiftjis|shiftjis2004|shift_jis_2004|mskanji|win932|windows932|big5|win950|windows950|gbk|win936|windows936|gb18030|uhc|win949|windows949|johab)$/;
+const UNSAFE_ENCODINGS =
+  /^(sjis|shiftjis|shiftjis2004|shift_jis_2004|mskanji|win932|windows932|big5|win950|windows950|gbk|win936|windows936|gb18030|uhc|win949|windows949|johab)$/;
 
 export interface Opening {
   readonly user: string;
@@ -95,13 +102,25 @@ export function readOpening(parameters: ReadonlyMap<string, string>): Opening {
     const key = name.toLowerCase().replaceAll('-', '_');
     const readOnly = key === 'default_transaction_read_only' && /^(on|true|yes|1)$/i.test(value);
     if (!readOnly && !HARMLESS.has(key)) {
-      throw new SluiceError('PROTOCOL_UNSUPPORTED', `the setting ${name} can't be brought along at login`, { hint: 'use SET after the login, where policy decides it' });
+      throw new SluiceError('PROTOCOL_UNSUPPORTED', `the setting ${name} can't be brought along at login`, {
+        hint: 'use SET after the login, where policy decides it',
+      });
     }
-    if (key === 'client_encoding' && UNSAFE_ENCODINGS.test(value.toLowerCase().replace(/['"]/g, '').replaceAll('-', ''))) {
-      throw new SluiceError('PROTOCOL_UNSUPPORTED', `under client_encoding ${value} statements can be read in two ways`, { hint: 'use UTF8' });
+    if (
+      key === 'client_encoding' &&
+      UNSAFE_ENCODINGS.test(value.toLowerCase().replace(/['"]/g, '').replaceAll('-', ''))
+    ) {
+      throw new SluiceError(
+        'PROTOCOL_UNSUPPORTED',
+        `under client_encoding ${value} statements can be read in two ways`,
+        { hint: 'use UTF8' },
+      );
     }
     if (key === 'client_min_messages' && /^(debug|log)/i.test(value)) {
-      throw new SluiceError('PROTOCOL_UNSUPPORTED', `client_min_messages ${value} would send the server's log to the client`);
+      throw new SluiceError(
+        'PROTOCOL_UNSUPPORTED',
+        `client_min_messages ${value} would send the server's log to the client`,
+      );
     }
     if (key === 'search_path') searchPath = splitPath(value, user);
     settings[key] = value;
@@ -143,7 +162,8 @@ function* readOptions(text: string): IterableIterator<[string, string]> {
     else if (setting.startsWith('--')) setting = setting.slice(2);
     else setting = '';
     const equals = setting.indexOf('=');
-    if (equals < 1) throw new SluiceError('PROTOCOL_UNSUPPORTED', 'options may only hold settings, as in -c name=value');
+    if (equals < 1)
+      throw new SluiceError('PROTOCOL_UNSUPPORTED', 'options may only hold settings, as in -c name=value');
     yield [setting.slice(0, equals), setting.slice(equals + 1)];
   }
 }
@@ -154,7 +174,9 @@ export function splitPath(text: string, user: string): string[] {
   return names
     .map((part) => part.trim())
     .filter((part) => part !== '')
-    .map((part) => (part.startsWith('"') && part.endsWith('"') ? part.slice(1, -1).replaceAll('""', '"') : part.toLowerCase()))
+    .map((part) =>
+      part.startsWith('"') && part.endsWith('"') ? part.slice(1, -1).replaceAll('""', '"') : part.toLowerCase(),
+    )
     .map((name) => (name === '$user' ? user : name));
 }
 

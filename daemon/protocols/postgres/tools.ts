@@ -73,4 +73,3 @@ export function maskTools(parts: ToolParts, statements: Statements): MaskTools {
 function passes(plan: readonly (OutputMask | null)[] | 'all'): plan is readonly null[] {
   return plan !== 'all' && plan.every((output) => output === null);
 }
-

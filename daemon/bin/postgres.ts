@@ -1,0 +1,114 @@
+/** Puts the PostgreSQL protocol together with masking, parser and catalogs. */
+import { join } from 'node:path';
+import type { Obligations } from '../core/mask.ts';
+import type { Resource } from '../core/resource.ts';
+import { readCredential } from '../credentials/credentials.ts';
+import { connectUpstream, UpstreamChannel } from '../flow/channel.ts';
+import { loadMaskKey } from '../masking/key.ts';
+import { openScanLibrary } from '../masking/library.ts';
+import { Scanner } from '../masking/scanner.ts';
+import type { Detection } from '../masking/text.ts';
+import { CancelKeys } from '../protocols/postgres/cancel.ts';
+import { Databases } from '../protocols/postgres/databases.ts';
+import { encrypt } from '../protocols/postgres/greet.ts';
+import { QueryClient } from '../protocols/postgres/login/client.ts';
+import { openRowLibrary } from '../protocols/postgres/mask/library.ts';
+import { postgres } from '../protocols/postgres/postgres.ts';
+import { Analyzer } from '../protocols/postgres/sql/analyzer.ts';
+import { SqlParser } from '../protocols/postgres/sql/parser.ts';
+import { maskTools } from '../protocols/postgres/tools.ts';
+import { STARTUP } from '../protocols/postgres/wire.ts';
+import type { Protocol } from '../protocols/protocol.ts';
+
+export interface PostgresOptions {
+  readonly stateDir: string;
+  /** Path of libsluice.so. */
+  readonly library: string;
+  readonly statementBytes: number;
+  onFault(error: unknown): void;
+}
+
+export interface OpenedPostgres {
+  readonly protocol: Protocol;
+  /** What clients in a session look for. */
+  environment(token: string, ca: string): Readonly<Record<string, string>>;
+  close(): Promise<void>;
+}
+
+/** Idle databases are looked for this often, milliseconds. */
+const SWEEP = 30_000;
+/** A login of sluice's own may take so long, milliseconds. */
+const LOGIN = 30_000;
+
+export async function openPostgres(options: PostgresOptions): Promise<OpenedPostgres> {
+  const key = loadMaskKey(join(options.stateDir, 'mask.key'));
+  const rows = openRowLibrary(options.library);
+  const library = openScanLibrary(options.library);
+  const detections = new WeakMap<Obligations, Detection | null>();
+  const scanners = new Map<string, Scanner>();
+  const detection = (obligations: Obligations): Detection | null => {
+    let made = detections.get(obligations);
+    if (made === undefined) {
+      made =
+        obligations.detect.length === 0
+          ? null
+          : { scanner: scannerOf(obligations.detect), with: obligations.detectWith };
+      detections.set(obligations, made);
+    }
+    return made;
+  };
+  const scannerOf = (names: readonly string[]): Scanner => {
+    const id = [...names].sort().join();
+    let scanner = scanners.get(id);
+    if (scanner === undefined) {
+      scanner = new Scanner(names, library);
+      scanners.set(id, scanner);
+    }
+    return scanner;
+  };
+  const parser = new SqlParser();
+  const databases = new Databases({ analyzer: new Analyzer(parser), connect, onFault: options.onFault });
+  const sweep = setInterval(() => databases.sweep(), SWEEP);
+  sweep.unref();
+  const protocol = postgres({
+    cancels: new CancelKeys(),
+    statementLimit: options.statementBytes,
+    statements: (host, account, database) => databases.open(host.resource, account, database),
+    tools: (statements) => maskTools({ key, rows, detection }, statements),
+  });
+  return {
+    protocol,
+    environment: (token, ca) => ({ PGPASSWORD: token, PGSSLROOTCERT: ca }),
+    async close() {
+      clearInterval(sweep);
+      databases.close();
+      await parser.close();
+    },
+  };
+}
+
+/** A connection of sluice's own, for the catalog: same account, same credential as the flows, never writing. */
+async function connect(resource: Resource, account: string, database: string) {
+  const login = new AbortController();
+  const timer = setTimeout(() => login.abort(), LOGIN);
+  const channel = new UpstreamChannel(await connectUpstream(resource, login.signal), login.signal, resource);
+  try {
+    const credential = resource.credential === undefined ? {} : await readCredential(resource.credential);
+    const binding = await encrypt({ resource }, channel, credential.clientCertificate);
+    const client = await QueryClient.login(channel, {
+      credential,
+      user: account,
+      database,
+      parameters: { application_name: 'sluice catalog', default_transaction_read_only: 'on', search_path: '' },
+      version: STARTUP.protocol30,
+      encrypted: channel.encrypted,
+      binding,
+    });
+    return { client, close: () => channel.end() };
+  } catch (error) {
+    channel.end();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
