@@ -41,7 +41,8 @@ describe('maskText', () => {
     assert.equal(maskText('null', Buffer.from('x'), key), null);
   });
   test('a document has no shape to keep', () => {
-    for (const kind of ['partial', 'tokenize'] as const) assert.equal(mask(kind, 'a'.repeat(MAX_SHAPED + 1)), '[redacted]');
+    for (const kind of ['partial', 'tokenize'] as const)
+      assert.equal(mask(kind, 'a'.repeat(MAX_SHAPED + 1)), '[redacted]');
   });
 });
 

@@ -59,10 +59,8 @@ function joined(fields: readonly [string, Buffer][]): Buffer {
  * letters that a later server may add could.
  */
 const HARMLESS = new Set('SVCPFLRstcdn');
-/** Names come from the catalog, but RAISE … USING TABLE = value sets them to anything. */
+/** Names come from the catalog, unless a routine raised the condition: RAISE … USING TABLE = value sets them to anything. */
 const SET_BY_RAISE = new Set('stcdn');
-/** P0: conditions of PL/pgSQL, raised by user code with texts, codes and names of its choice. */
-const RAISED = /^(P0|00|01|02)/;
 
 /**
  * The error or notice with everything that may quote a value left out. `reason` is a sentence for the client and stands in
@@ -72,13 +70,11 @@ const RAISED = /^(P0|00|01|02)/;
  */
 export function withhold(body: Buffer, reason: string): Buffer {
   const fields = errorFields(body);
-  const sqlstate = sqlstateOf(fields);
+  const raised = isRaised(fields);
+  const sqlstate = sqlstateOf(fields, raised);
   const kept = fields.filter(
     ([letter, text]) =>
-      HARMLESS.has(letter) &&
-      text.length <= MAX_NAME &&
-      letter !== 'C' &&
-      !(SET_BY_RAISE.has(letter) && RAISED.test(sqlstate)),
+      HARMLESS.has(letter) && text.length <= MAX_NAME && letter !== 'C' && !(raised && SET_BY_RAISE.has(letter)),
   );
   const withheld: [string, Buffer][] = [
     ['C', Buffer.from(sqlstate)],
@@ -92,9 +88,19 @@ export function withhold(body: Buffer, reason: string): Buffer {
 /** NAMEDATALEN is 64; severities are translated and could be longer than in English. */
 const MAX_NAME = 64;
 
-/** RAISE … USING ERRCODE = value takes any five characters of 0-9 and A-Z: a code the server doesn't have could be a value. */
-function sqlstateOf(fields: readonly [string, Buffer][]): string {
+/**
+ * Made by a routine of a procedural language (pl_exec.c, plpy_elog.c, plperl.c, pltcl.c), or by who knows what. The server
+ * sets the file, no routine can.
+ */
+function isRaised(fields: readonly [string, Buffer][]): boolean {
+  const file = fields.find(([letter]) => letter === 'F')?.[1].toString('latin1');
+  return file === undefined || /^pl/.test(file);
+}
+
+/** RAISE … USING ERRCODE = value takes any five of 0-9 and A-Z, so of a raised code only the commonest pass. */
+function sqlstateOf(fields: readonly [string, Buffer][], raised: boolean): string {
   const code = fields.find(([letter]) => letter === 'C')?.[1].toString('latin1') ?? '';
+  if (raised) return code in CODES || code === '00000' || code === '01000' ? code : 'P0001';
   return /^[0-9A-Z]{5}$/.test(code) && code.slice(0, 2) in CLASSES ? code : 'XX000';
 }
 
