@@ -27,7 +27,8 @@ export function canonicalIp(address: string): string | null {
 export function parseHostPort(text: string): HostPort | string {
   const found = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
   if (found === null) {
-    if (isIPv6(text)) return `${text} is not host:port: an IPv6 address stands in brackets, [${text}]:5432`;
+    if (isIPv6(text))
+      return `${text} is not host:port: an IPv6 address stands in brackets, [${text.replace(/:[^:]*$/, '')}]:${text.replace(/^.*:/, '')}`;
     return `${text} is not host:port`;
   }
   const port = Number(found[3]);

@@ -91,13 +91,17 @@ class Compiler {
   file({ source, policy }: Checked): void {
     const report = reporter(source, this.#into);
     const place = (path: Path): string => `${source.file}:${source.locate(path).line}`;
-    policy.identities.forEach((entry, i) => this.#identity(entry, ['identities', i], report));
+    policy.identities.forEach((entry, i) => {
+      this.#identity(entry, ['identities', i], report);
+    });
     policy.rules.forEach((entry, i) => {
       const path = ['rules', i];
       this.#unique('rule', entry.name, source, [...path, 'name'], report, false);
       this.#rules.push(this.#rule(entry, path, report, policy.mode === 'observe', place(path)));
     });
-    policy.masks.forEach((entry, i) => this.#mask(entry, ['masks', i], source, report, place(['masks', i])));
+    policy.masks.forEach((entry, i) => {
+      this.#mask(entry, ['masks', i], source, report, place(['masks', i]));
+    });
     policy.detect.forEach((entry, i) => {
       const path = ['detect', i];
       const full =

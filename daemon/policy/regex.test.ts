@@ -89,7 +89,10 @@ test('agrees with JavaScript where the two languages are the same', () => {
 
 test('agrees on random patterns and texts', () => {
   let seed = 7;
-  const random = (n: number): number => (seed = (seed * 1103515245 + 12345) % 2147483648) % n;
+  const random = (n: number): number => {
+    seed = (seed * 1103515245 + 12345) % 2147483648;
+    return seed % n;
+  };
   const atom = (depth: number): string => {
     const kind = random(depth > 2 ? 6 : 9);
     if (kind < 4) return 'ab\n '[kind]!.replace('\n', '\\n');

@@ -260,6 +260,7 @@ export function jsonSchema(kit: Kit): Json {
   };
   resources.allOf = names.map((protocol) => {
     const { $schema: _, ...options } = z.toJSONSchema(kit.protocols[protocol]!.options, { io: 'input' }) as Json;
+    // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
     return { if: { properties: { protocol: { const: protocol } } }, then: { properties: { options } } };
   });
   const item = properties.detect!.items as { anyOf: Json[] };
