@@ -56,7 +56,7 @@ export interface Host {
   session(uid?: number): Promise<{ id: string; cgroupId: bigint; path: string }>;
   /** Runs a command in a session to its end. */
   run(session: string, command: readonly string[], input?: string): Promise<Result>;
-  /** Runs Python statements in a session, with `connect(family, address, port)` that returns the listener's answer. */
+  /** Runs Python statements in a session, with `connect(family, address, port, first)` that returns the listener's answer. */
   python(session: string, code: string, ...args: string[]): Promise<Result>;
   launch(session: string, command: readonly string[]): string[];
   detach(...options: string[]): Result;
@@ -65,12 +65,13 @@ export interface Host {
 
 export const PYTHON = `
 import sys, socket, os, json, errno
-def connect(family, address, port):
+def connect(family, address, port, first=b''):
     s = socket.socket(family, socket.SOCK_STREAM)
     s.settimeout(20)
     s.connect((address, port))
     text = b''
     peer = s.getpeername()
+    s.sendall(first)
     while True:
         part = s.recv(4096)
         if not part: break

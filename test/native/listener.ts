@@ -2,8 +2,9 @@
  * Stands for the daemon: enters its cgroup, listens, and answers every connection with one line of JSON: what the kernel
  * says of its origin, or null. Arguments: run directory, library, and how many connections may wait.
  */
-import { createServer, type Server, type Socket } from 'node:net';
+
 import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { openHelper } from '../../daemon/intake/helper.ts';
 import { openKernel } from '../../daemon/intake/kernel.ts';
@@ -16,6 +17,7 @@ function answer(socket: Socket): void {
   const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
   const origin = kernel.origin(fd);
   socket.on('error', () => socket.destroy());
+  socket.resume(); // bytes left unread would make the end a reset
   socket.end(`${JSON.stringify(origin, (_, value) => (typeof value === 'bigint' ? String(value) : value))}\n`);
 }
 
