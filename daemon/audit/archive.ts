@@ -24,6 +24,7 @@ export class Archive implements Log {
     try {
       this.#table = new Table(dir, MAP_BYTES, true);
     } catch (cause) {
+      if (cause instanceof SluiceError) throw cause;
       throw new SluiceError(
         'AUDIT_BROKEN',
         `the audit store in ${dir} can not be opened: ${(cause as Error).message}`,

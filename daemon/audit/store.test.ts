@@ -45,7 +45,11 @@ async function fill(store: AuditStore, count: number, from = 1): Promise<void> {
   }
 }
 
-const all = async (events: AsyncIterable<Event>): Promise<Event[]> => Array.fromAsync(events);
+async function all(events: AsyncIterable<Event>): Promise<Event[]> {
+  const found: Event[] = [];
+  for await (const event of events) found.push(event);
+  return found;
+}
 
 test('events of one turn share a receipt, are committed together, and chained', async (t) => {
   const store = await open(place(t));

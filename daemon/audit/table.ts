@@ -10,11 +10,13 @@
  * Writes go through lmdb-js's own writer thread, in transactions of thousands of events that are synced to disk; the event
  * loop pays one microsecond an event.
  */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import type { EventInput } from '../core/event.ts';
 import { decode } from './canonical.ts';
 import type { Mark, Pruned } from './checkpoint.ts';
+import { checkHeader } from './header.ts';
 import type { Entry } from './journal.ts';
 import { BLOCK, BlockTerms, term } from './terms.ts';
 
@@ -43,9 +45,11 @@ export class Table {
 
   /** @param mapBytes address space to reserve: far above what may be used, so that the map never has to move. */
   constructor(dir: string, mapBytes: number, readOnly = false) {
+    const path = join(dir, 'events.mdb');
+    if (existsSync(path)) checkHeader(path);
     // noReadAhead is an option of the library that its types leave out.
     const options = {
-      path: join(dir, 'events.mdb'),
+      path,
       noSubdir: true,
       maxDbs: 8,
       mapSize: mapBytes,
