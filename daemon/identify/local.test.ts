@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import type { Policy } from '../core/policy.ts';
-import { LocalUsers, lookUp } from './local.ts';
+import { LocalUsers, lookUp, uidOf } from './local.ts';
 
 test('users are looked up as the host knows them', async () => {
   const root = await lookUp(0);
@@ -10,6 +10,13 @@ test('users are looked up as the host knows them', async () => {
   assert.deepEqual(root.groups, execFileSync('id', ['-Gn', 'root'], { encoding: 'utf8' }).trim().split(' '));
   assert.equal(root.gid, 0);
   assert.deepEqual(await lookUp(3_999_999_999), { uid: 3_999_999_999, user: '3999999999', groups: [] });
+});
+
+test('a name is a name, whatever it looks like', async () => {
+  assert.equal(await uidOf('root'), 0);
+  assert.equal(await uidOf('0'), null);
+  assert.equal(await uidOf('--help'), null);
+  assert.equal(await uidOf('nobody-of-this-name'), null);
 });
 
 test('an answer is remembered, a fault is not', async () => {

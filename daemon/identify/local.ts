@@ -31,20 +31,31 @@ const NOT_FOUND = 2;
 
 /** A uid that the host does not know has no groups. @throws Error when the name service does not answer. */
 export async function lookUp(uid: number): Promise<LocalUser> {
+  const unknown = { uid, user: String(uid), groups: [] };
+  const entry = await passwd(String(uid));
+  // getent takes a name made of digits as a name, before it takes it as a uid.
+  if (entry === null || entry.uid !== uid) return unknown;
+  const { stdout } = await run('id', ['-zGn', '--', entry.user], OPTIONS);
+  return { ...entry, groups: stdout.split('\0').filter((group) => group !== '') };
+}
+
+/** The uid of a user name; null where the host knows none. @throws Error when the name service does not answer. */
+export async function uidOf(name: string): Promise<number | null> {
+  const entry = await passwd(name);
+  return entry === null || entry.user !== name ? null : entry.uid;
+}
+
+/** One line of the user database: name:password:uid:gid:gecos:home:shell, passwd(5). */
+async function passwd(key: string): Promise<(Omit<LocalUser, 'groups'> & { readonly gid: number }) | null> {
   let entry: string;
   try {
-    entry = (await run('getent', ['passwd', String(uid)], OPTIONS)).stdout;
+    entry = (await run('getent', ['passwd', '--', key], OPTIONS)).stdout;
   } catch (error) {
-    if ((error as { code?: unknown }).code === NOT_FOUND) return { uid, user: String(uid), groups: [] };
+    if ((error as { code?: unknown }).code === NOT_FOUND) return null;
     throw error;
   }
-  // name:password:uid:gid:gecos:home:shell, passwd(5)
-  const [user = '', , number, gid, , home = '', shell = ''] = entry.trimEnd().split('\n')[0]!.split(':');
-  // getent takes a name made of digits as a name, before it takes it as a uid.
-  if (user === '' || number !== String(uid)) return { uid, user: String(uid), groups: [] };
-  const { stdout } = await run('id', ['-zGn', '--', user], OPTIONS);
-  const groups = stdout.split('\0').filter((group) => group !== '');
-  return { uid, user, groups, gid: Number(gid), home, shell };
+  const [user = '', , uid, gid, , home = '', shell = ''] = entry.trimEnd().split('\n')[0]!.split(':');
+  return user === '' ? null : { uid: Number(uid), user, gid: Number(gid), home, shell };
 }
 
 /** Looks users up, and remembers an answer for a short while: two processes are started for each. */
