@@ -1,7 +1,7 @@
 /**
  * COPY in binary. Source: "Binary Format" of COPY (sql-copy.html).
  *
- *   header   PGCOPY\n\xff\r\n\0  flags(int32)  length of extension(int32)  extension
+ *   header   PGCOPY\n\xff\r\n\0  flags(int32, 0)  length of extension(int32, 0)
  *   row      columns(int16), per column length(int32, -1 is NULL) bytes
  *   trailer  -1(int16)
  */
@@ -11,9 +11,6 @@ import type { OutBuffer } from './out.ts';
 
 const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1');
 const HEAD = SIGNATURE.length + 8;
-/** Bits 16 to 31: features without which the stream can't be read. Bit 16 was OIDs, until PostgreSQL 12. */
-const CRITICAL = 0xffff0000;
-const MAX_EXTENSION = 1 << 20;
 const TRAILER = 0xffff;
 
 export class CopyBinary implements CopyFormat {
@@ -57,10 +54,10 @@ export class CopyBinary implements CopyFormat {
     const there = Math.min(to - at, SIGNATURE.length);
     if (data.compare(SIGNATURE, 0, there, at, at + there) !== 0) throw violation('no header');
     if (to - at < HEAD) return this.#wait(at, at + HEAD);
-    if ((data.readUInt32BE(at + SIGNATURE.length) & CRITICAL) !== 0) throw violation('flags that are not known');
-    const extension = data.readUInt32BE(at + SIGNATURE.length + 4);
-    if (extension > MAX_EXTENSION) throw violation('a header extension that is too long');
-    return to - at < HEAD + extension ? this.#wait(at, at + HEAD + extension) : at + HEAD + extension;
+    if (data.readUInt32BE(at + SIGNATURE.length) !== 0) throw violation('flags that are not known');
+    // No server has ever sent an extension; one would be bytes of unknown meaning.
+    if (data.readUInt32BE(at + SIGNATURE.length + 4) !== 0) throw violation('a header extension');
+    return at + HEAD;
   }
 
   /** One past the row, or negative when it isn't complete; `out` then stands as before. */

@@ -166,6 +166,7 @@ describe('CopyMasker, binary', () => {
     const bad = [
       Buffer.from('1\t2\t3\n'),
       Buffer.concat([good.subarray(0, 11), Buffer.of(0, 1, 0, 0), good.subarray(15)]),
+      Buffer.concat([good.subarray(0, 15), Buffer.of(0, 0, 0, 4), good.subarray(19)]),
       Buffer.concat([good.subarray(0, 21), Buffer.of(0xff, 0xff, 0xff, 0xfe), good.subarray(25)]),
       Buffer.concat([good, Buffer.of(0, 0)]),
       good.subarray(0, 30),
