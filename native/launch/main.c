@@ -34,7 +34,7 @@ int main(int argc, char **argv)
 	};
 	const char *helper = NULL, *session = NULL;
 	unsigned uid = 0, gid = 0, given = 0;
-	int is_root = geteuid() == 0;
+	int is_root = geteuid() == 0, cause;
 
 	/* "+": options end at the command. */
 	for (int c; (c = getopt_long(argc, argv, "+h", known, NULL)) != -1;) {
@@ -68,6 +68,7 @@ int main(int argc, char **argv)
 		return FAILED;
 
 	execvp(argv[optind], argv + optind);
-	LOG("cannot run %s: %s", argv[optind], strerror(errno));
-	return errno == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
+	cause = errno;
+	LOG("cannot run %s: %s", argv[optind], strerror(cause));
+	return cause == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
 }

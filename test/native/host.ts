@@ -103,12 +103,13 @@ export function newHost(): Host {
     cgroup: `/${name}`,
     helper,
     async startHelper(...options) {
-      running = spawn(
+      const child = spawn(
         join(BUILD, 'sluice-helper'),
         [...base, '--resolv-conf', join(runDir, 'resolv.conf'), ...options],
         { stdio: ['ignore', 'ignore', 'pipe'] },
       );
-      await firstLine(running, 'stderr', /: ready: /);
+      await firstLine(child, 'stderr', /: ready: /);
+      running = child;
     },
     async stopHelper(signal = 'SIGTERM') {
       await stop(running, signal);
