@@ -54,8 +54,21 @@ export class QueryClient {
   }
 
   /** Rows of each statement that gives some, in order; several statements in one round trip. */
-  batch(sql: string): Promise<Row[][]> {
-    const answer = this.#last.then(() => this.#ask(sql));
+  async batch(sql: string): Promise<Row[][]> {
+    const results: Row[][] = [];
+    await this.stream(sql, (result, row) => {
+      while (results.length <= result) results.push([]);
+      if (row !== null) results[result]!.push(row);
+    });
+    return results;
+  }
+
+  /**
+   * Rows as they come, so that nothing large is held: `result` counts the statements that give rows, from 0. Each begins
+   * with a row of null. An exception in `take` breaks the connection.
+   */
+  stream(sql: string, take: (result: number, row: Row | null) => void): Promise<void> {
+    const answer = this.#last.then(() => this.#ask(sql, take));
     this.#last = answer.catch(() => undefined);
     return answer;
   }
@@ -66,11 +79,11 @@ export class QueryClient {
     this.#stream.write(message(F.terminate));
   }
 
-  async #ask(sql: string): Promise<Row[][]> {
+  async #ask(sql: string, take: (result: number, row: Row | null) => void): Promise<void> {
     if (this.#broken !== null) throw this.#broken;
     try {
       this.#stream.write(message(F.query, `${sql}\0`));
-      return await this.#answer();
+      await this.#answer(take);
     } catch (error) {
       if (!(error instanceof SluiceError && error.code === 'UPSTREAM_QUERY')) {
         this.#broken =
@@ -83,8 +96,8 @@ export class QueryClient {
     }
   }
 
-  async #answer(): Promise<Row[][]> {
-    const results: Row[][] = [];
+  async #answer(take: (result: number, row: Row | null) => void): Promise<void> {
+    let result = -1;
     let failure: SluiceError | null = null;
     let bytes = 0;
     for (;;) {
@@ -99,8 +112,8 @@ export class QueryClient {
         continue;
       }
       const { letter, body } = next;
-      if (letter === B.rowDescription) results.push([]);
-      else if (letter === B.dataRow && results.length > 0) results.at(-1)!.push(row(body));
+      if (letter === B.rowDescription) take(++result, null);
+      else if (letter === B.dataRow && result >= 0) take(result, row(body));
       else if (letter === B.error) {
         failure = new SluiceError(
           'UPSTREAM_QUERY',
@@ -108,7 +121,7 @@ export class QueryClient {
         );
       } else if (letter === B.readyForQuery) {
         if (failure !== null) throw failure;
-        return results;
+        return;
       } else if (!PASSED.has(letter)) {
         throw new SluiceError(
           'UPSTREAM_VIOLATION',
