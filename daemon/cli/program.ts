@@ -25,9 +25,11 @@ export async function runProgram(commands: Commands, version: string, argv: read
   await program.parseAsync([...argv], { from: 'user' });
 }
 
-/** Nothing exits by itself: the entry point does, after output is written. */
+/** Nothing exits by itself: the entry point does, after output is written. Errors look like those of commands. */
 function strict(command: Command): void {
-  command.exitOverride();
+  command.exitOverride().configureOutput({
+    outputError: (text, write) => write(text.replace(/^error: /, 'sluice: ')),
+  });
   for (const each of command.commands) strict(each);
 }
 

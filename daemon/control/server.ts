@@ -113,7 +113,6 @@ export class ControlServer {
         refuse(error);
       }
     });
-    // A client that has sent all its requests still gets its answers.
     socket.on('end', () => connection.finish());
     socket.on('close', () => connection.abort());
   }
@@ -158,8 +157,13 @@ class Connection {
     });
   }
 
+  /**
+   * The caller has closed its side, which looks the same whether it only sends no more or is gone: what waits or streams is
+   * stopped, what is about to be answered still is.
+   */
   finish(): void {
     this.#finished = true;
+    this.abort();
     if (this.#running.size === 0) this.#socket.end();
   }
 
@@ -200,7 +204,13 @@ class Connection {
   /** Resolves when the socket takes more: a slow reader holds its own stream up, nothing else. */
   async #send(answer: Answer): Promise<void> {
     const socket = this.#socket;
-    if (!socket.writable || socket.write(encode(answer))) return;
+    if (!socket.writable) return;
+    // Items that are ready together go out together.
+    if (socket.writableCorked === 0) {
+      socket.cork();
+      process.nextTick(() => socket.uncork());
+    }
+    if (socket.write(encode(answer))) return;
     await new Promise<void>((resolve) => {
       const done = () => {
         socket.off('drain', done);
