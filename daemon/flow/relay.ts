@@ -16,6 +16,7 @@ import type { Operation } from '../core/operation.ts';
 import type { Flow } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
 import type { Act, Classified, Codec, Ended, Opened, Outlet, Refusal, Unit, Verdict } from '../protocols/protocol.ts';
+import { Gather } from './gather.ts';
 import type { FlowParts } from './parts.ts';
 import { refusalFrom, refusalOf, Verdicts } from './verdict.ts';
 
@@ -69,7 +70,9 @@ export class Relay implements Outlet {
   #ended = false;
   #notice: Buffer | null = null;
   #cancelHold: AbortController | null = null;
-  #corked = false;
+  readonly #outward: Gather;
+  readonly #inward: Gather;
+  #pumping = false;
   /** When the last byte of an incomplete message came; 0: none is incomplete. */
   partialSince = 0;
 
@@ -81,6 +84,8 @@ export class Relay implements Outlet {
     this.#codec = options.opened.codec;
     this.#client = options.client.socket;
     this.#upstream = options.upstream.socket;
+    this.#inward = new Gather(this.#client);
+    this.#outward = new Gather(this.#upstream);
     this.#done = options.done;
     this.#verdicts = new Verdicts(options.flow.session, options.resource);
     this.#base = flowFields(options.flow, options.resource, options.opened);
@@ -130,7 +135,7 @@ export class Relay implements Outlet {
 
   /** Takes units until one has to wait or none is whole. */
   #pump(): void {
-    this.#upstream.cork();
+    this.#pumping = true;
     try {
       while (!this.#ended) {
         const unit = this.#codec.next();
@@ -153,7 +158,8 @@ export class Relay implements Outlet {
     } catch (error) {
       this.#fail(error);
     } finally {
-      this.#upstream.uncork();
+      this.#pumping = false;
+      this.#sendUpstream();
     }
     this.partialSince = this.#codec.partial && !this.#busy ? Date.now() : 0;
   }
@@ -166,6 +172,7 @@ export class Relay implements Outlet {
         return null;
       case 'end':
         this.#toUpstream(unit.bytes);
+        this.#sendUpstream();
         this.#upstream.end();
         return null;
       case 'bad':
@@ -395,8 +402,13 @@ export class Relay implements Outlet {
   }
 
   #toUpstream(bytes: Buffer): void {
-    if (this.#ended || bytes.length === 0 || !this.#upstream.writable) return;
-    if (!this.#upstream.write(bytes) && this.#upstream.writableLength > this.#parts.limits.ahead) this.#client.pause();
+    if (this.#ended || bytes.length === 0) return;
+    this.#outward.add(bytes);
+    if (!this.#pumping) this.#sendUpstream();
+  }
+
+  #sendUpstream(): void {
+    if (!this.#outward.flush() && this.#upstream.writableLength > this.#parts.limits.ahead) this.#client.pause();
   }
 
   // ---------------------------------------------------------------- from the upstream
@@ -435,25 +447,15 @@ export class Relay implements Outlet {
     } catch (error) {
       this.#fail(error);
       return;
-    } finally {
-      if (this.#corked) {
-        this.#corked = false;
-        this.#client.uncork();
-      }
     }
-    if (this.#client.writableNeedDrain) this.#upstream.pause();
+    if (!this.#inward.flush()) this.#upstream.pause();
     this.#flushNotice();
     if (!this.#busy) this.#pump();
   }
 
   toClient(bytes: Buffer): void {
-    if (this.#ended) return;
-    if (!this.#corked) {
-      this.#corked = true;
-      this.#client.cork();
-    }
     this.#bytesOut += bytes.length;
-    this.#client.write(bytes);
+    this.#inward.add(bytes);
   }
 
   toUpstream(bytes: Buffer): void {
@@ -500,6 +502,7 @@ export class Relay implements Outlet {
     if (this.#ended) return;
     const error = asSluice(cause);
     if (error.code === 'INTERNAL') this.#parts.onFault(cause, this.#flow.id);
+    this.#inward.flush();
     if (this.#codec.atBoundary && this.#client.writable) this.#client.write(this.#codec.fatal(refusalFrom(error)));
     this.#finish(error);
   }
@@ -511,6 +514,7 @@ export class Relay implements Outlet {
 
   #finish(error?: SluiceError): void {
     if (this.#ended) return;
+    this.#inward.flush();
     this.#ended = true;
     this.#ending.abort();
     this.#client.end();
