@@ -67,6 +67,7 @@ test('short: results, flows and others', () => {
 
 test('an agent can not steer the terminal of the auditor', () => {
   const evil = '\x1b[2J\x9b31m\u202egnp.exe\r\n\0';
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not be there
   assert.ok(!/[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/.test(line({ ...EVENT, text: evil, subject: evil, rule: evil })));
   assert.equal(printable('a\nb'), 'a b');
 });

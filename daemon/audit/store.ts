@@ -10,7 +10,7 @@
  * sequence number and the hash of a refused event are taken back, so the chain has no gap.
  */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { SluiceError } from '../core/errors.ts';
 import type { EventInput, EventType, Receipt, Recorder } from '../core/event.ts';
@@ -54,6 +54,8 @@ const CHECKPOINT_EVENTS = 8_192;
 const PRUNE_BLOCKS = 8;
 /** Old events are looked for this often when nothing new comes. */
 const IDLE_MS = 60_000;
+/** With less free than this, a failed write is taken for a full disk. */
+const LEAST_ROOM = 1_048_576;
 const CHUNK_BYTES = 262_144;
 const CHUNKS_KEPT = 24;
 
@@ -160,7 +162,7 @@ export class AuditStore implements Recorder, Log {
       return new AuditStore(options, table, key, chain, end);
     } catch (error) {
       await table?.close();
-      throw refusalFor(error, `the audit store in ${options.dir} could not be opened`);
+      throw refusalFor(error, `the audit store in ${options.dir} could not be opened`, options.dir);
     }
   }
 
@@ -238,7 +240,7 @@ export class AuditStore implements Recorder, Log {
       this.#next = turn.first;
       this.#hash = turn.before;
       this.#pending.length -= turn.last - turn.first + 1;
-      const refusal = refusalFor(error, 'an event could not be written to the audit journal');
+      const refusal = refusalFor(error, 'an event could not be written to the audit journal', this.#options.dir);
       turn.fail(refusal);
       this.#refuse(refusal, 'all');
       return;
@@ -298,7 +300,7 @@ export class AuditStore implements Recorder, Log {
 
   /** fdatasync failed: what the kernel still has of the journal can't be relied upon. LMDB is the way to the disk now. */
   #lostDisk(error: Error): void {
-    const refusal = refusalFor(error, 'the audit journal could not be written to disk');
+    const refusal = refusalFor(error, 'the audit journal could not be written to disk', this.#options.dir);
     for (const turn of this.#undurable.splice(0)) turn.fail(refusal);
     this.#suspect = true;
     this.#refuse(refusal, 'all');
@@ -315,7 +317,7 @@ export class AuditStore implements Recorder, Log {
     this.#draining ??= this.#drainOnce().finally(() => {
       this.#draining = null;
       if (this.#refusal === null && this.#pending.length >= DRAIN_EVENTS) void this.#drain();
-      else if (this.#pending.length > 0 && !this.#closed) this.#drainTimer ??= setTimeout(this.#drainSoon, DRAIN_MS);
+      else if (this.#pending.length > 0 && !this.#closed) this.#drainTimer ??= setTimeout(this.#drainSoon, this.#refusal === null ? DRAIN_MS : PROBE_MS);
     });
     return this.#draining;
   }
@@ -339,7 +341,7 @@ export class AuditStore implements Recorder, Log {
       await this.#prune();
       this.#checkQuota(rows);
     } catch (error) {
-      this.#refuse(refusalFor(error, 'events could not be put into the audit store'), 'new');
+      this.#refuse(refusalFor(error, 'events could not be put into the audit store', this.#options.dir), 'new');
     }
   }
 
@@ -445,7 +447,7 @@ export class AuditStore implements Recorder, Log {
         .setState('probe', Math.round(this.#options.clock()))
         .then(() => this.#drainOnce())
         .catch((error: unknown) =>
-          this.#refuse(refusalFor(error, 'the audit store could not be written'), this.#refuses),
+          this.#refuse(refusalFor(error, 'the audit store could not be written', this.#options.dir), this.#refuses),
         )
         .finally(() => {
           this.#draining = null;
@@ -558,12 +560,21 @@ async function recover(dir: string, table: Table): Promise<{ seq: number; hash: 
   return { ...end, time };
 }
 
-function refusalFor(error: unknown, what: string): SluiceError {
+/** LMDB reports a short write, which is what a full disk does to it, as EIO: so the disk itself is asked. */
+function refusalFor(error: unknown, what: string, dir: string): SluiceError {
   if (error instanceof SluiceError) return error;
   const { code, message } = error as { code?: unknown; message?: string };
   const full =
-    code === 'ENOSPC' || code === 'EDQUOT' || /No space left|MDB_MAP_FULL|ENOSPC|quota exceeded/i.test(message ?? '');
-  return new SluiceError(full ? 'AUDIT_FULL' : 'AUDIT_FAILED', `${what}: ${message ?? String(error)}`, {
-    cause: error,
-  });
+    code === 'ENOSPC' || code === 'EDQUOT' || /No space left|MDB_MAP_FULL|quota exceeded/i.test(message ?? '') || room(dir) < LEAST_ROOM;
+  const where = full ? ` (${room(dir)} bytes are free in ${dir})` : '';
+  return new SluiceError(full ? 'AUDIT_FULL' : 'AUDIT_FAILED', `${what}: ${message ?? String(error)}${where}`, { cause: error });
+}
+
+function room(dir: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(dir);
+    return bavail * bsize;
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
 }

@@ -12,6 +12,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import type { EventInput } from '../core/event.ts';
 import { decode } from './canonical.ts';
@@ -32,6 +33,7 @@ export interface Row extends Entry {
 }
 
 const NOTHING = Buffer.alloc(0);
+const nothing = (): void => {};
 
 export class Table {
   readonly #root: RootDatabase;
@@ -78,29 +80,29 @@ export class Table {
 
   /** Puts events in one transaction with their index. Resolves when they are on disk; rejects when they are not kept. */
   async put(rows: readonly Row[], mark: Mark | null): Promise<void> {
-    let committed: Promise<boolean> | null = null;
+    const writes = new Writes();
     for (const row of rows) {
       const block = Math.floor(row.seq / BLOCK);
-      if (block !== this.#open.block) this.#turn(block, row.time);
-      committed = this.#events.put(row.seq, row.bytes);
-      this.#open.add(row.input, (key) => void this.#terms.put([key, block], NOTHING));
+      if (block !== this.#open.block) this.#turn(block, row.time, writes);
+      writes.add(this.#events.put(row.seq, row.bytes));
+      this.#open.add(row.input, (key) => writes.add(this.#terms.put([key, block], NOTHING)));
       if (row.time < this.#span.from) this.#span.from = row.time;
       if (row.time > this.#span.to) this.#span.to = row.time;
     }
-    if (rows.length > 0) this.#blocks.put(this.#open.block, { ...this.#span });
-    if (mark !== null) committed = this.#marks.put(mark.seq, mark);
+    if (rows.length > 0) writes.add(this.#blocks.put(this.#open.block, { ...this.#span }));
+    if (mark !== null) writes.add(this.#marks.put(mark.seq, mark));
     try {
-      await committed;
+      await writes.done(this.#root);
     } catch (error) {
       // What the failed transaction held has to be indexed again.
       this.#open = new BlockTerms(-1);
-      throw await reason(error);
+      throw error;
     }
     await this.#root.flushed;
   }
 
-  #turn(block: number, time: number): void {
-    if (this.#open.block >= 0) this.#blocks.put(this.#open.block, { ...this.#span });
+  #turn(block: number, time: number, writes: Writes): void {
+    if (this.#open.block >= 0) writes.add(this.#blocks.put(this.#open.block, { ...this.#span }));
     this.#open = new BlockTerms(block);
     const known = this.#blocks.get(block);
     this.#span = known === undefined ? { from: time, to: time } : { ...known };
@@ -108,31 +110,20 @@ export class Table {
 
   /** Removes events up to and with `upTo` and leaves the signed record of it. Resolves when on disk. */
   async prune(from: number, upTo: number, record: Pruned): Promise<void> {
-    let committed: Promise<boolean> = this.#state.put('pruned', record);
-    for (let seq = from; seq <= upTo; seq++) this.#events.remove(seq);
-    for (const { key } of this.#marks.getRange({ start: 0, end: upTo + 1 })) this.#marks.remove(key);
+    const writes = new Writes();
+    writes.add(this.#state.put('pruned', record));
+    for (let seq = from; seq <= upTo; seq++) writes.add(this.#events.remove(seq));
+    for (const { key } of this.#marks.getRange({ start: 0, end: upTo + 1 })) writes.add(this.#marks.remove(key));
     for (let block = Math.floor(from / BLOCK); (block + 1) * BLOCK <= upTo + 1; block++) {
-      this.#blocks.remove(block);
-      committed = this.#dropTerms(block) ?? committed;
+      writes.add(this.#blocks.remove(block));
+      // The terms of a block are found from its events, which are visible until this transaction is.
+      const terms = new BlockTerms(block);
+      for (const entry of this.read(block * BLOCK, (block + 1) * BLOCK)) {
+        terms.add(decode(entry.bytes), (key) => writes.add(this.#terms.remove([key, block])));
+      }
     }
-    try {
-      await committed;
-    } catch (error) {
-      throw await reason(error);
-    }
+    await writes.done(this.#root);
     await this.#root.flushed;
-  }
-
-  /** The terms of a block are found from its events, as long as they are still visible to readers of this turn. */
-  #dropTerms(block: number): Promise<boolean> | null {
-    let last: Promise<boolean> | null = null;
-    const terms = new BlockTerms(block);
-    for (const entry of this.read(block * BLOCK, (block + 1) * BLOCK)) {
-      terms.add(decode(entry.bytes), (key) => {
-        last = this.#terms.remove([key, block]);
-      });
-    }
-    return last;
   }
 
   /** First and last sequence number; null when empty. */
@@ -179,7 +170,9 @@ export class Table {
   }
 
   async setState(key: string, value: unknown): Promise<void> {
-    await this.#state.put(key, value);
+    const writes = new Writes();
+    writes.add(this.#state.put(key, value));
+    await writes.done(this.#root);
     await this.#root.flushed;
   }
 
@@ -188,15 +181,29 @@ export class Table {
   }
 }
 
-/** lmdb-js rejects a write with a general error whose `commitError` is a promise that rejects with the real one. */
-async function reason(error: unknown): Promise<Error> {
-  const detail = (error as { commitError?: Promise<never> }).commitError;
-  if (detail !== undefined) {
-    try {
-      await detail;
-    } catch (cause) {
-      return cause as Error;
-    }
+/**
+ * The promises of one transaction. lmdb-js gives most writes the same promise, but not all; each one that rejects unheard
+ * would end the process. They reject with a general error whose `commitError` is a promise that rejects with the real one.
+ */
+class Writes {
+  readonly #promises: Promise<unknown>[] = [];
+  #last: Promise<boolean> | null = null;
+
+  add(write: Promise<boolean>): void {
+    if (write === this.#last) return;
+    this.#last = write;
+    this.#promises.push(write);
   }
-  return error as Error;
+
+  /** @throws Error of the system or of LMDB */
+  async done(root: RootDatabase): Promise<void> {
+    // lmdb-js opens the batch with an instruction that has a promise of its own; it exists once its immediate has run.
+    await turn();
+    root.committed.then(nothing, nothing);
+    const failed = (await Promise.allSettled(this.#promises)).find((outcome) => outcome.status === 'rejected');
+    if (failed === undefined) return;
+    const general = failed.reason as Error & { commitError?: Promise<never> };
+    if (general.commitError !== undefined) await general.commitError;
+    throw general;
+  }
 }
