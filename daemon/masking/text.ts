@@ -26,14 +26,17 @@ export function replaceSpans(
   kind: MaskKind,
   key: MaskKey,
 ): Buffer {
-  const parts: Buffer[] = [];
+  const masks = spans.map((span) => maskText(kind, data.subarray(span.from, span.to), key));
+  let size = high - low;
+  for (const [i, span] of spans.entries()) size += (masks[i]?.length ?? 0) - (span.to - span.from);
+  const out = Buffer.allocUnsafe(size);
   let at = low;
-  for (const span of spans) {
-    parts.push(data.subarray(at, span.from));
-    const masked = maskText(kind, data.subarray(span.from, span.to), key);
-    if (masked !== null) parts.push(masked);
+  let written = 0;
+  for (const [i, span] of spans.entries()) {
+    written += data.copy(out, written, at, span.from);
+    written += masks[i]?.copy(out, written) ?? 0;
     at = span.to;
   }
-  parts.push(data.subarray(at, high));
-  return Buffer.concat(parts);
+  data.copy(out, written, at, high);
+  return out;
 }

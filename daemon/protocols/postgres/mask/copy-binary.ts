@@ -6,6 +6,7 @@
  *   trailer  -1(int16)
  */
 import { SluiceError } from '../../../core/errors.ts';
+import type { Candidates } from '../../../masking/candidates.ts';
 import type { CopyColumns, CopyFormat } from './copy-rows.ts';
 import type { OutBuffer } from './out.ts';
 
@@ -27,7 +28,7 @@ export class CopyBinary implements CopyFormat {
     return waiting + to - from >= this.#needed;
   }
 
-  rows(data: Buffer, from: number, to: number, out: OutBuffer, candidates: boolean): number {
+  rows(data: Buffer, from: number, to: number, out: OutBuffer, candidates: Candidates | null): number {
     let at = from;
     for (;;) {
       const next = this.#state === 'header' ? this.#head(data, at, to) : this.#row(data, at, to, out, candidates);
@@ -61,7 +62,7 @@ export class CopyBinary implements CopyFormat {
   }
 
   /** One past the row, or negative when it isn't complete; `out` then stands as before. */
-  #row(data: Buffer, row: number, to: number, out: OutBuffer, candidates: boolean): number {
+  #row(data: Buffer, row: number, to: number, out: OutBuffer, candidates: Candidates | null): number {
     if (this.#state === 'ended') throw violation('rows behind the trailer');
     if (to - row < 2) return this.#wait(row, row + 2);
     const count = data.readUInt16BE(row);
@@ -87,8 +88,9 @@ export class CopyBinary implements CopyFormat {
         let masked: Buffer | null | undefined;
         if (count !== actions.length || column === undefined) masked = this.#columns.whole(i);
         else if (!column.pass) masked = this.#columns.masked(column, data.subarray(at + 4, end));
-        else if (candidates || column.search === 'digits')
-          masked = this.#columns.searched(column, data.subarray(at + 4, end));
+        else if (column.search === 'digits') masked = this.#columns.searched(column, data.subarray(at + 4, end));
+        else if (column.search !== 'none' && candidates?.touch(at + 4, end) === true)
+          masked = this.#columns.searchedIn(column, data, at + 4, end, candidates);
         if (masked !== undefined) {
           out.copy(data, copied, at);
           out.int32(masked === null ? -1 : masked.length);

@@ -5,6 +5,7 @@
  *   text  fields parted by the delimiter, \ before a character that isn't meant as it stands, rows ended by a newline
  *   csv   fields parted by the delimiter, quoted where needed; within quotes the escape character before quote or escape
  */
+import type { Candidates } from '../../../masking/candidates.ts';
 import type { CopyOut } from '../sql/model.ts';
 import type { CopyColumns, CopyFormat } from './copy-rows.ts';
 import type { OutBuffer } from './out.ts';
@@ -12,6 +13,7 @@ import type { OutBuffer } from './out.ts';
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 const BACKSLASH = 0x5c;
+const FULL_STOP = 0x2e;
 const NONE = -1;
 
 /** Escapes of the text format that stand for another byte. */
@@ -31,6 +33,8 @@ export class CopyLines implements CopyFormat {
   /** In encodings where a byte of a longer character may look like ASCII, rows with such bytes are masked whole. */
   readonly #asciiUnsafe: boolean;
   readonly #masks: boolean;
+  /** Bytes outside quotes that mean something; all others are run over. */
+  readonly #special = new Uint8Array(256);
   #header: boolean;
 
   constructor(columns: CopyColumns, options: CopyOut, asciiUnsafe: boolean) {
@@ -44,6 +48,8 @@ export class CopyLines implements CopyFormat {
     this.#asciiUnsafe = asciiUnsafe;
     this.#busy = Uint8Array.from(columns.actions, (column) => (column.pass ? 0 : 1));
     this.#masks = this.#busy.includes(1);
+    for (const byte of [this.#delimiter, NEWLINE, this.#csv ? this.#quote : BACKSLASH]) this.#special[byte] = 1;
+    if (this.#asciiUnsafe) this.#special.fill(1, 0x80);
     this.#encoded = columns.actions.map((column) =>
       column.pass || column.constant === undefined ? undefined : this.#encode(column.constant),
     );
@@ -54,56 +60,44 @@ export class CopyLines implements CopyFormat {
     return at >= 0 && at < to;
   }
 
-  rows(data: Buffer, from: number, to: number, out: OutBuffer, candidates: boolean): number {
-    const { actions, detection } = this.#columns;
+  rows(data: Buffer, from: number, to: number, out: OutBuffer, candidates: Candidates | null): number {
+    const { actions } = this.#columns;
     const busy = this.#busy;
-    const csv = this.#csv;
+    const special = this.#special;
     const delimiter = this.#delimiter;
-    const quote = this.#quote;
-    const escapes = this.#escape;
-    const searching = detection !== null;
+    const whole = this.#masks || this.#columns.detection !== null;
+    const width = actions.length;
+    let i = from;
     let copied = from;
     let row = from;
-    let i = from;
     // State at the beginning of the row, to go back to when it turns out to be another one than announced.
     let outBefore = out.length;
     let copiedBefore = copied;
     let field = 0;
     let start = from;
-    let quoted = false;
     let escaped = false;
-    let beyond = 0;
+    let beyond = false;
     for (; i < to; i++) {
+      while (i < to && special[data[i]!] === 0) i++;
+      if (i >= to) break;
       const byte = data[i]!;
-      beyond |= byte;
-      if (quoted) {
-        if (byte === escapes && i + 1 < to && (data[i + 1] === quote || data[i + 1] === escapes)) {
+      if (byte !== delimiter && byte !== NEWLINE) {
+        if (byte >= 0x80) beyond = true;
+        else {
           escaped = true;
-          i++;
-        } else if (byte === quote) quoted = false;
+          i = byte === BACKSLASH && !this.#csv ? i + 1 : this.#closing(data, i + 1, to);
+        }
         continue;
       }
-      if (byte === quote) {
-        quoted = true;
-        continue;
-      }
-      if (!csv && byte === BACKSLASH) {
-        escaped = true;
-        i++;
-        continue;
-      }
-      if (byte !== delimiter && byte !== NEWLINE) continue;
       if (this.#header) {
-        if (byte === NEWLINE) this.#header = false;
-        else continue;
+        if (byte === delimiter) continue;
+        this.#header = false;
       } else {
-        if (field < actions.length) {
-          const instead =
-            busy[field] === 1
-              ? this.#masked(data, start, i, field)
-              : searching && (candidates || escaped)
-                ? this.#searched(data, start, i, field)
-                : undefined;
+        if (field < width) {
+          let instead: Buffer | undefined;
+          if (busy[field] === 1) instead = this.#masked(data, start, i, field);
+          else if (escaped || candidates?.touch(start, i) === true)
+            instead = this.#searched(data, start, i, field, escaped ? null : candidates);
           if (instead !== undefined) {
             out.copy(data, copied, start);
             out.copy(instead, 0, instead.length);
@@ -114,10 +108,9 @@ export class CopyLines implements CopyFormat {
         start = i + 1;
         escaped = false;
         if (byte === delimiter) continue;
-        const fields = field === 1 && row === i ? Math.min(1, actions.length) : field;
-        const marker = i - row === 2 && data[row] === BACKSLASH && data[row + 1] === 0x2e; // \. ends old streams
-        const odd = fields !== actions.length || (this.#asciiUnsafe && this.#masks && beyond >= 0x80);
-        if ((odd && (this.#masks || searching)) || marker) {
+        const fields = field === 1 && row === i ? Math.min(1, width) : field;
+        const marker = i - row === 2 && data[row] === BACKSLASH && data[row + 1] === FULL_STOP; // \. ends old streams
+        if ((fields !== width && whole) || (beyond && this.#masks) || marker) {
           out.length = outBefore;
           out.copy(data, copiedBefore, row);
           if (marker) out.copy(data, row, i + 1);
@@ -129,12 +122,23 @@ export class CopyLines implements CopyFormat {
       outBefore = out.length;
       copiedBefore = copied;
       field = 0;
-      beyond = 0;
-      escaped = false;
+      beyond = false;
     }
     out.length = outBefore;
     out.copy(data, copiedBefore, row);
     return row;
+  }
+
+  /** Position of the quote that closes, `to` when it isn't there yet. */
+  #closing(data: Buffer, at: number, to: number): number {
+    const quote = this.#quote;
+    const escapes = this.#escape;
+    for (let i = at; i < to; i++) {
+      const byte = data[i]!;
+      if (byte === escapes && i + 1 < to && (data[i + 1] === quote || data[i + 1] === escapes)) i++;
+      else if (byte === quote) return i;
+    }
+    return to;
   }
 
   rest(_data: Buffer, from: number, to: number, out: OutBuffer): void {
@@ -150,10 +154,14 @@ export class CopyLines implements CopyFormat {
     return this.#encode(this.#columns.masked(column, this.#decode(data, from, to)));
   }
 
-  #searched(data: Buffer, from: number, to: number, field: number): Buffer | undefined {
+  /** `candidates` where the value stands in `data` as it is, null where it has to be read first. */
+  #searched(data: Buffer, from: number, to: number, field: number, candidates: Candidates | null): Buffer | undefined {
     const column = this.#columns.actions[field]!;
     if (column.search === 'none' || this.#isNull(data, from, to)) return undefined;
-    const masked = this.#columns.searched(column, this.#decode(data, from, to));
+    const masked =
+      candidates === null
+        ? this.#columns.searched(column, this.#decode(data, from, to))
+        : this.#columns.searchedIn(column, data, from, to, candidates);
     return masked === undefined ? undefined : this.#encode(masked);
   }
 

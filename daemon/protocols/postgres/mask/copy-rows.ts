@@ -1,4 +1,5 @@
 /** What the three formats of COPY share: columns, how a value is masked, and rows that aren't as announced. */
+import type { Candidates } from '../../../masking/candidates.ts';
 import type { MaskKey } from '../../../masking/key.ts';
 import type { Detection } from '../../../masking/text.ts';
 import { type ColumnAction, columnActions, digitsOf, maskContent, type Plan, wholeAction } from './columns.ts';
@@ -9,9 +10,9 @@ import { maskValue } from './values.ts';
 export interface CopyFormat {
   /**
    * Masks the complete rows of data[from, to) into `out` and returns where the first incomplete one begins.
-   * `candidates`: true when the detectors' scan of these bytes found something to look at.
+   * `candidates` of a scan of these bytes; null where it found nothing.
    */
-  rows(data: Buffer, from: number, to: number, out: OutBuffer, candidates: boolean): number;
+  rows(data: Buffer, from: number, to: number, out: OutBuffer, candidates: Candidates | null): number;
   /** False when these bytes can't complete the row that is waiting; `waiting` bytes stand before them. */
   completes(data: Buffer, from: number, to: number, waiting: number): boolean;
   /** What is left when the stream ends without an end of row. */
@@ -46,6 +47,23 @@ export class CopyColumns {
     if (looked === null) return undefined;
     const spans = detection.scanner.spans(looked);
     return spans.length === 0 ? undefined : maskContent(detection, column, value, spans, this.#key);
+  }
+
+  /** As `searched`, for a value that stands in data[from, to) as it is, by the candidates of the scan of `data`. */
+  searchedIn(
+    column: ColumnAction,
+    data: Buffer,
+    from: number,
+    to: number,
+    candidates: Candidates,
+  ): Buffer | null | undefined {
+    const spans = candidates.spans(data, from, to);
+    if (spans.length === 0) return undefined;
+    for (const span of spans) {
+      span.from -= from;
+      span.to -= from;
+    }
+    return maskContent(this.detection!, column, data.subarray(from, to), spans, this.#key);
   }
 
   /** For a row with another number of columns. */

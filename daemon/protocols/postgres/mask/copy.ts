@@ -3,6 +3,7 @@
  * one row into each; rows are therefore put together first, and a row that comes in parts goes out in one message.
  */
 import { SluiceError } from '../../../core/errors.ts';
+import { Candidates } from '../../../masking/candidates.ts';
 import type { MaskKey } from '../../../masking/key.ts';
 import type { Detection } from '../../../masking/text.ts';
 import type { CopyOut } from '../sql/model.ts';
@@ -27,7 +28,7 @@ export interface CopyMaskerOptions {
 /** One per COPY; holds at most one incomplete row. */
 export class CopyMasker {
   readonly #format: CopyFormat;
-  readonly #detection: Detection | null;
+  readonly #candidates: Candidates | null;
   readonly #maxRow: number;
   readonly #waiting = new OutBuffer(1024);
 
@@ -46,7 +47,7 @@ export class CopyMasker {
     const binary = copy.format === 'binary';
     const columns = new CopyColumns(plan, types, binary ? 1 : 0, detection, key);
     this.#format = binary ? new CopyBinary(columns) : new CopyLines(columns, copy, options.asciiUnsafe === true);
-    this.#detection = detection;
+    this.#candidates = detection === null ? null : new Candidates(detection.scanner);
     this.#maxRow = options.maxRow ?? MAX_COPY_ROW;
   }
 
@@ -55,7 +56,9 @@ export class CopyMasker {
    * @throws SluiceError MASK_ROW_TOO_LARGE, UPSTREAM_VIOLATION
    */
   push(data: Buffer, from: number, to: number, out: OutBuffer): void {
-    this.#push(data, from, to, out, undefined);
+    if (from >= to) return;
+    if (this.#waiting.length > 0) this.#join(data, from, to, out);
+    else this.#rows(data, from, to, out, this.#scan(data, from, to));
   }
 
   /**
@@ -65,8 +68,7 @@ export class CopyMasker {
    */
   messages(chunk: Buffer, start: number, end: number, out: OutBuffer): void {
     if (start < 0 || end > chunk.length || start > end) throw violation('a range outside its chunk');
-    // One scan for all messages; only where it finds something is each looked at by itself.
-    const candidates = this.#detection !== null && start < end && this.#detection.scanner.scan(chunk, start, end) !== 0;
+    let candidates = start < end ? this.#scan(chunk, start, end) : null;
     let at = start;
     while (at < end) {
       if (end - at < MESSAGE_HEAD || chunk[at] !== B.copyData) throw violation('something else than CopyData');
@@ -75,7 +77,10 @@ export class CopyMasker {
       const head = out.length;
       out.reserve(MESSAGE_HEAD);
       out.length += MESSAGE_HEAD;
-      this.#push(chunk, at + MESSAGE_HEAD, next, out, candidates ? undefined : false);
+      if (this.#waiting.length > 0) {
+        this.#join(chunk, at + MESSAGE_HEAD, next, out);
+        candidates = next < end ? this.#scan(chunk, next, end) : null; // joining scanned other bytes
+      } else if (next > at + MESSAGE_HEAD) this.#rows(chunk, at + MESSAGE_HEAD, next, out, candidates);
       const size = out.length - head - 1;
       if (size === 4) out.length = head;
       else {
@@ -93,15 +98,15 @@ export class CopyMasker {
     waiting.clear();
   }
 
-  /** @param candidates false: a scan of these bytes found nothing; undefined: they have not been scanned */
-  #push(data: Buffer, from: number, to: number, out: OutBuffer, candidates: boolean | undefined): void {
-    if (from >= to) return;
+  /** Where no row is waiting. */
+  #rows(data: Buffer, from: number, to: number, out: OutBuffer, candidates: Candidates | null): void {
+    const next = this.#format.rows(data, from, to, out, candidates);
+    if (next < to) this.#wait(data, next, to);
+  }
+
+  /** Puts bytes behind the row that is waiting. */
+  #join(data: Buffer, from: number, to: number, out: OutBuffer): void {
     const waiting = this.#waiting;
-    if (waiting.length === 0) {
-      const next = this.#format.rows(data, from, to, out, candidates ?? this.#scan(data, from, to));
-      if (next < to) this.#wait(data, next, to);
-      return;
-    }
     const completes = this.#format.completes(data, from, to, waiting.length);
     this.#wait(data, from, to);
     if (!completes) return;
@@ -113,8 +118,9 @@ export class CopyMasker {
     waiting.length = length - next;
   }
 
-  #scan(data: Buffer, from: number, to: number): boolean {
-    return this.#detection !== null && this.#detection.scanner.scan(data, from, to) !== 0;
+  /** The candidates, or null where there are none. */
+  #scan(data: Buffer, from: number, to: number): Candidates | null {
+    return this.#candidates?.scan(data, from, to) === true ? this.#candidates : null;
   }
 
   #wait(data: Buffer, from: number, to: number): void {

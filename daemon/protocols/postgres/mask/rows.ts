@@ -6,7 +6,7 @@
  * (native/lib/rows.c). All else goes through the walker here, which also has the last word on rows that call refuses.
  */
 import { SluiceError } from '../../../core/errors.ts';
-import type { Span } from '../../../masking/detectors/detector.ts';
+import { Candidates } from '../../../masking/candidates.ts';
 import type { MaskKey } from '../../../masking/key.ts';
 import type { Detection } from '../../../masking/text.ts';
 import { B } from '../wire.ts';
@@ -35,9 +35,7 @@ export class RowMasker {
   readonly #passes: boolean;
   readonly #digits: boolean;
   readonly #constant: ConstantRows | null;
-  /** Candidates of the chunk at hand: next and count; -1: too many, every searched value counts as found. */
-  #next = 0;
-  #candidates = 0;
+  readonly #candidates: Candidates | null;
 
   /**
    * @param plan 'all': every column is masked, whatever comes
@@ -52,6 +50,7 @@ export class RowMasker {
   ) {
     this.#columns = columnActions(plan, fields, detection !== null);
     this.#detection = detection;
+    this.#candidates = detection === null ? null : new Candidates(detection.scanner);
     this.#key = key;
     this.#passes = this.#columns.every((column) => column.pass) && plan !== 'all' && plan.length === fields.length;
     this.#digits = this.#columns.some((column) => column.search === 'digits');
@@ -70,9 +69,8 @@ export class RowMasker {
   mask(chunk: Buffer, start: number, end: number, out: OutBuffer): void {
     if (start < 0 || end > chunk.length || start > end) throw violation('a range outside its chunk');
     if (start === end) return;
-    this.#next = 0;
-    this.#candidates = this.#detection === null ? 0 : this.#detection.scanner.scan(chunk, start, end);
-    const looks = this.#candidates !== 0 || (this.#digits && this.#detection !== null);
+    const found = this.#candidates?.scan(chunk, start, end) === true;
+    const looks = found || (this.#digits && this.#detection !== null);
     if (!looks) {
       if (this.#constant?.mask(chunk, start, end, out) === true) return;
     }
@@ -142,28 +140,21 @@ export class RowMasker {
   /** The value with what was found in it masked; undefined where nothing was. */
   #content(chunk: Buffer, from: number, to: number, column: ColumnAction): Buffer | null | undefined {
     const detection = this.#detection!;
-    const scanner = detection.scanner;
-    const value = chunk.subarray(from, to);
     if (column.search === 'digits') {
+      const value = chunk.subarray(from, to);
       const digits = digitsOf(column, value);
-      if (digits === null || scanner.spans(digits).length === 0) return undefined;
+      if (digits === null || detection.scanner.spans(digits).length === 0) return undefined;
       return maskContent(detection, column, value, [], this.#key);
     }
-    if (this.#candidates < 0) return maskContent(detection, column, value, [{ from: 0, to: to - from }], this.#key);
-    let i = this.#next;
-    while (i < this.#candidates && scanner.end(i) <= from) i++;
-    const first = i;
-    // An anchor may look one byte past its value.
-    while (i < this.#candidates && scanner.end(i) <= to + 1) i++;
-    this.#next = i;
-    if (i === first) return undefined;
-    const spans: Span[] = scanner.spansOf(chunk, first, i, from, to);
+    const candidates = this.#candidates!;
+    if (!candidates.touch(from, to)) return undefined;
+    const spans = candidates.spans(chunk, from, to);
     if (spans.length === 0) return undefined;
     for (const span of spans) {
       span.from -= from;
       span.to -= from;
     }
-    return maskContent(detection, column, value, spans, this.#key);
+    return maskContent(detection, column, chunk.subarray(from, to), spans, this.#key);
   }
 }
 
