@@ -136,7 +136,8 @@ export type SessionChange =
   | { readonly kind: 'close'; readonly name: string | null }
   | { readonly kind: 'notify'; readonly payload: string }
   | { readonly kind: 'discard' }
-  | { readonly kind: 'begin' | 'commit' | 'rollback' }
+  /** rollback-to: to a savepoint; a setting made since may be undone. */
+  | { readonly kind: 'begin' | 'commit' | 'rollback' | 'rollback-to' }
   | { readonly kind: 'catalog' };
 
 export interface CopyOut {
@@ -161,6 +162,17 @@ export interface Analysis {
   readonly relations: readonly Relation[];
   /** Relations that the statement defines anew, alters or renames. */
   readonly defines: readonly Relation[];
+  /** Every column that the statement refers to anywhere, whatever becomes of it. */
+  readonly columns: readonly ColumnRef[];
+  /** Schemas that it renames. */
+  readonly renamedSchemas: readonly string[];
+  /** Why it can be let through under no policy: it changes how later statements are read. */
+  readonly forbidden?: string;
+  /**
+   * The analysis of the same text with other numbers, where this one was copied from it; the two differ in operation.text
+   * alone. One object for all such texts: a cache key.
+   */
+  readonly template?: Analysis;
   /** Why the statement may do or read things that analysis can't see (DO, dynamic SQL, foreign servers, files). */
   readonly opaque?: string;
   /** EXPLAIN of something. */
@@ -174,6 +186,8 @@ export interface Analysis {
 export interface Names {
   readonly catalog: Catalog;
   readonly paths: readonly (readonly string[])[];
+  /** True while the catalog may lack changes of this session (DDL not committed, or not read again yet): a bare name may then mean any relation along the path. */
+  readonly stale?: boolean;
   readonly prepared: ReadonlyMap<string, readonly Analysis[]>;
   readonly cursors: ReadonlyMap<string, readonly (readonly Origin[] | null)[]>;
 }

@@ -1,0 +1,254 @@
+/**
+ * One analysis in progress: what it has found so far, and the snapshot of the catalog with what has been learnt from it.
+ * Bodies of views and functions are analysed in runs of their own, whose findings are kept and joined to each statement
+ * that uses them.
+ */
+import { type Access, EFFECTS, type Effect } from '../../../core/operation.ts';
+import type { Catalog, ColumnRef, Names, Relation, SessionChange, Use } from './model.ts';
+import type { ParsedBatch, ParsedFunction } from './parser.ts';
+import { ColumnRefs, type Source, type Value } from './scope.ts';
+
+/** A text that the parser refused is as unknown as a text can be. */
+export interface Unparsable {
+  readonly unparsable: string;
+}
+
+/** Texts already parsed. A text that is not there yet is noted in `needs`, and the analysis is run again once it is. */
+export interface Texts {
+  readonly sql: ReadonlyMap<string, ParsedBatch | Unparsable>;
+  readonly plpgsql: ReadonlyMap<string, ParsedFunction | Unparsable>;
+}
+
+export interface Needs {
+  readonly sql: Set<string>;
+  readonly plpgsql: Set<string>;
+}
+
+/** A use inside a body: as Use, with what of it comes from arguments. */
+export interface Seen extends Omit<Use, 'origin'> {
+  readonly value: Value;
+}
+
+export interface Reach {
+  readonly effect: Effect;
+  readonly object?: string | undefined;
+  readonly behind: ReadonlySet<string>;
+  readonly columns: Set<string>;
+  /** Comes out of a function's body. */
+  readonly deep: boolean;
+}
+
+/** What a view or a function's body does, whoever uses it. */
+export interface Summary {
+  /** Columns that come out, or null when not known. */
+  readonly outputs: readonly { readonly name: string; readonly value: Value }[] | null;
+  readonly reaches: readonly Reach[];
+  readonly functions: ReadonlySet<string>;
+  readonly relations: ReadonlySet<Relation>;
+  readonly columns: ReadonlySet<ColumnRef>;
+  readonly seen: readonly Seen[];
+  readonly changes: readonly SessionChange[];
+  readonly opaque?: string;
+  readonly forbidden?: string;
+  readonly unclassified?: string;
+}
+
+/** Everything that holds for one version of the catalog: summaries by relation or function and search path. */
+export class Snapshot {
+  readonly catalog: Catalog;
+  readonly refs = new ColumnRefs();
+  readonly summaries = new Map<string, Summary>();
+  /** Bodies being analysed right now: met again, they are recursive. */
+  readonly busy = new Set<string>();
+
+  constructor(catalog: Catalog) {
+    this.catalog = catalog;
+  }
+}
+
+/** How many nodes one statement may visit, bodies included. */
+const BUDGET = 400_000;
+
+export class Budget {
+  left = BUDGET;
+}
+
+export class Run {
+  readonly names: Names;
+  readonly snapshot: Snapshot;
+  readonly texts: Texts;
+  readonly needs: Needs;
+  readonly budget: Budget;
+  /** Bodies nested around this one. */
+  readonly depth: number;
+
+  readonly reaches = new Map<string, Reach>();
+  /** Each with its access; that of a relation being written comes only once a column of it is read. */
+  readonly sources: { readonly source: Source; readonly reach: () => Reach; readonly late: boolean }[] = [];
+  readonly functions = new Set<string>();
+  readonly relations = new Set<Relation>();
+  readonly defines = new Set<Relation>();
+  readonly columns = new Set<ColumnRef>();
+  readonly renamedSchemas = new Set<string>();
+  seen: Seen[] = [];
+  readonly changes: SessionChange[] = [];
+  opaque: string | undefined;
+  forbidden: string | undefined;
+  unclassified: string | undefined;
+  /** Within EXPLAIN: functions may be run by the planner and their values shown. */
+  explaining = false;
+  /** The answer hangs on prepared statements or cursors and is not kept. */
+  transient = false;
+  /** Sources that names were found in since it was last emptied. */
+  touched = new Set<Source>();
+
+  constructor(names: Names, snapshot: Snapshot, texts: Texts, needs: Needs, outer?: Run) {
+    this.names = names;
+    this.snapshot = snapshot;
+    this.texts = texts;
+    this.needs = needs;
+    this.budget = outer?.budget ?? new Budget();
+    this.depth = outer === undefined ? 0 : outer.depth + 1;
+  }
+
+  get catalog(): Catalog {
+    return this.names.catalog;
+  }
+
+  /** A run for a body within this one. `paths`: search paths that its names are looked up in. */
+  inner(paths: Names['paths'] = this.names.paths): Run {
+    const names = paths === this.names.paths ? this.names : { ...this.names, paths };
+    const run = new Run(names, this.snapshot, this.texts, this.needs, this);
+    run.explaining = this.explaining;
+    return run;
+  }
+
+  /** Statements of a text of the catalog; null: not known (yet). */
+  parsed(text: string): ParsedBatch | null {
+    const found = this.texts.sql.get(text);
+    if (found === undefined) this.needs.sql.add(text);
+    if (found === undefined || 'unparsable' in found) return null;
+    return found;
+  }
+
+  parsedPlpgsql(text: string): ParsedFunction | null {
+    const found = this.texts.plpgsql.get(text);
+    if (found === undefined) this.needs.plpgsql.add(text);
+    if (found === undefined || 'unparsable' in found) return null;
+    return found;
+  }
+
+  /** Counts a step; false once the statement has taken too many, and it is then unclassified. */
+  step(): boolean {
+    if (--this.budget.left >= 0) return true;
+    this.unknown('the statement reaches too much for an analysis');
+    return false;
+  }
+
+  reach(effect: Effect, object?: string, behind: Iterable<string> = [], deep = false): Reach {
+    const key = `${deep ? '!' : ''}${effect} ${object ?? ''}`;
+    let found = this.reaches.get(key);
+    if (found === undefined) {
+      found = { effect, object, behind: new Set(behind), columns: new Set(), deep };
+      this.reaches.set(key, found);
+    } else {
+      for (const name of behind) (found.behind as Set<string>).add(name);
+    }
+    return found;
+  }
+
+  reachAll(effects: readonly Effect[], object?: string): void {
+    for (const effect of effects) this.reach(effect, object);
+  }
+
+  /** It may do anything. */
+  unknown(reason: string): void {
+    this.unclassified ??= reason;
+    this.opaque ??= reason;
+    this.reachAll(EFFECTS);
+  }
+
+  /** It runs something that can't be seen; it may do anything, but it is known what it is. */
+  blind(reason: string): void {
+    this.opaque ??= reason;
+    this.reachAll(EFFECTS);
+  }
+
+  use(how: Use['how'], value: Value, where: string, into?: ColumnRef): void {
+    if (value.columns.length === 0 && value.untraced === undefined && value.args === 0) return;
+    for (const ref of value.columns) this.columns.add(ref);
+    this.seen.push(into === undefined ? { how, value, where } : { how, value, where, into });
+  }
+
+  /** Joins what a body does to what this one does. */
+  join(summary: Summary, deep: boolean): void {
+    for (const { effect, object, behind, columns } of summary.reaches) {
+      const reach = this.reach(effect, object, behind, deep);
+      for (const column of columns) reach.columns.add(column);
+    }
+    for (const name of summary.functions) this.functions.add(name);
+    for (const relation of summary.relations) this.relations.add(relation);
+    this.opaque ??= summary.opaque;
+    this.forbidden ??= summary.forbidden;
+    if (summary.unclassified !== undefined) this.unknown(summary.unclassified);
+    this.changes.push(...summary.changes);
+  }
+
+  /** What this run found, to be kept. */
+  summary(outputs: Summary['outputs']): Summary {
+    this.settle();
+    return {
+      outputs,
+      reaches: [...this.reaches.values()],
+      functions: this.functions,
+      relations: this.relations,
+      columns: this.columns,
+      seen: this.seen,
+      changes: this.changes,
+      ...(this.opaque === undefined ? {} : { opaque: this.opaque }),
+      ...(this.forbidden === undefined ? {} : { forbidden: this.forbidden }),
+      ...(this.unclassified === undefined ? {} : { unclassified: this.unclassified }),
+    };
+  }
+
+  /** Writes the columns read of each source into its access. */
+  settle(): void {
+    for (const { source, reach, late } of this.sources) {
+      if (late && source.used.size === 0) continue;
+      const { columns } = reach();
+      for (const column of source.used) columns.add(column);
+    }
+  }
+
+  /** Accesses for the policy, each effect and object once. */
+  accesses(): Access[] {
+    this.settle();
+    const merged = new Map<
+      string,
+      { behind: Set<string>; columns: Set<string>; effect: Effect; object: string | undefined }
+    >();
+    for (const { effect, object, behind, columns } of this.reaches.values()) {
+      const key = `${effect} ${object ?? ''}`;
+      const found = merged.get(key);
+      if (found === undefined) merged.set(key, { effect, object, behind: new Set(behind), columns: new Set(columns) });
+      else {
+        for (const name of behind) found.behind.add(name);
+        for (const name of columns) found.columns.add(name);
+      }
+    }
+    // Reading what has no name of its own is part of whatever else is done.
+    if (merged.size > 1) merged.delete('read ');
+    return [...merged.values()].map(({ effect, object, behind, columns }) => {
+      if (object === undefined) return { effect };
+      const access: { -readonly [K in keyof Access]: Access[K] } = { effect, object };
+      if (behind.size > 0) access.behind = [...behind];
+      if (columns.size > 0) access.columns = [...columns];
+      return access;
+    });
+  }
+}
+
+/** As rules name it. */
+export function objectName(relation: { readonly schema: string; readonly name: string }): string {
+  return `${relation.schema}.${relation.name}`;
+}

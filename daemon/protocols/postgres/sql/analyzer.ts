@@ -1,0 +1,248 @@
+/**
+ * Parses texts, analyses their statements one after the other, and keeps the answers. Statements of one text change what
+ * names mean to those after them before the session can know it, so that is followed here.
+ */
+import { SluiceError } from '../../../core/errors.ts';
+import { analyze, analyzeCall, type Unready } from './analyze.ts';
+import { Snapshot, type Texts, type Unparsable } from './analyze-run.ts';
+import type { Analysis, Catalog, Names, Origin, SessionChange } from './model.ts';
+import type { ParsedBatch, ParsedFunction, SqlParser } from './parser.ts';
+import { type Node, tagOf } from './scope-tree.ts';
+import { isTemplate, statementText, templateOf } from './template.ts';
+
+export interface AnalyzerOptions {
+  /** Bytes of statement texts whose analyses are kept, roughly twice that at most. */
+  readonly cacheBytes?: number;
+  /** Bytes of texts of the catalog that are kept parsed. */
+  readonly bodyBytes?: number;
+}
+
+const CACHE_BYTES = 8 << 20;
+const BODY_BYTES = 32 << 20;
+/** Bytes of a parse tree per character of its text. */
+const TREE_BYTES = 40;
+/** An analysis is larger than its text by about this many bytes. */
+const ENTRY_BYTES = 2_000;
+/** Bodies call bodies: each round finds the texts of one level more. */
+const MAX_ROUNDS = 64;
+const MAX_CONTEXTS = 64;
+
+/** Answers for one catalog and search path. Two generations: what was not asked for during one is dropped with the next. */
+interface Generation {
+  young: Map<string, readonly Analysis[]>;
+  old: Map<string, readonly Analysis[]>;
+  bytes: number;
+}
+
+/** Statements that hang on prepared statements or cursors are analysed anew each time. */
+const TRANSIENT = new Set(['ExecuteStmt', 'FetchStmt', 'DeclareCursorStmt', 'CreateTableAsStmt', 'ExplainStmt']);
+
+export class Analyzer {
+  readonly #parser: Pick<SqlParser, 'parse' | 'parsePlpgsql'>;
+  readonly #cacheBytes: number;
+  readonly #bodyBytes: number;
+  readonly #snapshots = new WeakMap<Catalog, Snapshot>();
+  readonly #contextKeys = new WeakMap<object, string>();
+  #contexts = new Map<string, Generation>();
+  #sql = new Map<string, ParsedBatch | Unparsable>();
+  #plpgsql = new Map<string, ParsedFunction | Unparsable>();
+  #kept = 0;
+
+  constructor(parser: Pick<SqlParser, 'parse' | 'parsePlpgsql'>, options: AnalyzerOptions = {}) {
+    this.#parser = parser;
+    this.#cacheBytes = options.cacheBytes ?? CACHE_BYTES;
+    this.#bodyBytes = options.bodyBytes ?? BODY_BYTES;
+  }
+
+  /**
+   * One analysis per statement of the text; at once where the answer is kept. The same object for the same text as long as
+   * it is kept.
+   * @throws (or rejects with) SluiceError STATEMENT_UNPARSABLE, STATEMENT_TOO_LARGE, STATEMENT_TOO_COMPLEX, INTERNAL
+   */
+  analyze(text: string, names: Names): readonly Analysis[] | Promise<readonly Analysis[]> {
+    const generation = this.#generation(names);
+    const known = lookup(generation, text);
+    if (known !== undefined) return known;
+    const template = isTemplate(text) ? templateOf(text) : null;
+    if (template !== null) {
+      const found = lookup(generation, template);
+      if (found !== undefined) return [withText(found[0]!, statementText(text))];
+    }
+    return this.#analyzeNew(text, template, names, generation);
+  }
+
+  /** The analysis of a protocol FunctionCall. */
+  analyzeCall(oid: number, names: Names): Analysis | Promise<Analysis> {
+    const first = analyzeCall(oid, names, this.#snapshot(names.catalog), this.#texts());
+    if (!('needs' in first)) return first;
+    return this.#settle(first, () => analyzeCall(oid, names, this.#snapshot(names.catalog), this.#texts()));
+  }
+
+  async #analyzeNew(
+    text: string,
+    template: string | null,
+    names: Names,
+    generation: Generation,
+  ): Promise<readonly Analysis[]> {
+    const kept = this.#sql.get(text);
+    const batch = kept !== undefined && !('unparsable' in kept) ? kept : await this.#parser.parse(text);
+    const analyses: Analysis[] = [];
+    let transient = false;
+    let now = names;
+    for (const statement of batch.statements) {
+      const here = now;
+      const work = () => analyze(statement, here, this.#snapshot(names.catalog), this.#texts());
+      const first = work();
+      const analysis = 'needs' in first ? await this.#settle(first, work) : first;
+      analyses.push(analysis);
+      for (const change of analysis.changes) now = after(now, names, change);
+      transient ||= TRANSIENT.has(tagOf(statement.tree as Node));
+    }
+    if (transient) {
+      this.#keepSql(text, batch);
+      return analyses;
+    }
+    // Only a lone statement whose text is just what the template says of it can stand for others.
+    if (template !== null && analyses.length === 1 && analyses[0]!.operation.text === statementText(text)) {
+      this.#keep(generation, template, analyses);
+      return [withText(analyses[0]!, analyses[0]!.operation.text)];
+    }
+    this.#keep(generation, text, analyses);
+    return analyses;
+  }
+
+  /** Parses what an analysis lacks and runs it again, until it lacks nothing. */
+  async #settle(first: Unready, work: () => Analysis | Unready): Promise<Analysis> {
+    let { needs } = first;
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      await Promise.all([
+        ...[...needs.sql].map(async (text) => this.#keepSql(text, await parsed(() => this.#parser.parse(text)))),
+        ...[...needs.plpgsql].map(async (text) =>
+          this.#keepPlpgsql(text, await parsed(() => this.#parser.parsePlpgsql(text))),
+        ),
+      ]);
+      const next = work();
+      if (!('needs' in next)) return next;
+      ({ needs } = next);
+    }
+    throw new SluiceError('STATEMENT_TOO_COMPLEX', 'views and functions are nested too deeply to be followed');
+  }
+
+  #texts(): Texts {
+    return { sql: this.#sql, plpgsql: this.#plpgsql };
+  }
+
+  #keepSql(text: string, value: ParsedBatch | Unparsable): void {
+    this.#count(text);
+    this.#sql.set(text, value);
+  }
+
+  #keepPlpgsql(text: string, value: ParsedFunction | Unparsable): void {
+    this.#count(text);
+    this.#plpgsql.set(text, value);
+  }
+
+  #count(text: string): void {
+    this.#kept += text.length * TREE_BYTES;
+    if (this.#kept <= this.#bodyBytes) return;
+    this.#sql = new Map();
+    this.#plpgsql = new Map();
+    this.#kept = 0;
+  }
+
+  #snapshot(catalog: Catalog): Snapshot {
+    let found = this.#snapshots.get(catalog);
+    if (found === undefined) {
+      found = new Snapshot(catalog);
+      this.#snapshots.set(catalog, found);
+    }
+    return found;
+  }
+
+  #generation(names: Names): Generation {
+    const key = this.#contextKey(names);
+    let found = this.#contexts.get(key);
+    if (found === undefined) {
+      // Catalogs that are gone leave their answers behind; they go when there are too many.
+      if (this.#contexts.size >= MAX_CONTEXTS) this.#contexts = new Map();
+      found = { young: new Map(), old: new Map(), bytes: 0 };
+      this.#contexts.set(key, found);
+    }
+    return found;
+  }
+
+  /** Version and identity of the catalog, and the paths, as one string; remembered per Names object. */
+  #contextKey(names: Names): string {
+    let key = this.#contextKeys.get(names);
+    if (key === undefined) {
+      const { catalog, paths, stale } = names;
+      key = JSON.stringify([catalog.version, catalog.database, catalog.user, paths, stale ?? false]);
+      this.#contextKeys.set(names, key);
+    }
+    return key;
+  }
+
+  #keep(generation: Generation, key: string, analyses: readonly Analysis[]): void {
+    generation.young.set(key, analyses);
+    generation.bytes += key.length + ENTRY_BYTES;
+    if (generation.bytes < this.#cacheBytes) return;
+    generation.old = generation.young;
+    generation.young = new Map();
+    generation.bytes = 0;
+  }
+}
+
+/** What names mean after a change that the server is going to make. `start`: before the whole text. */
+function after(names: Names, start: Names, change: SessionChange): Names {
+  switch (change.kind) {
+    case 'search-path': {
+      const all = [...names.catalog.schemas];
+      if (change.path === 'unknown') return { ...names, paths: [...names.paths, all] };
+      if (change.path === 'default')
+        return { ...names, paths: [...start.paths, ...names.paths, names.catalog.searchPath] };
+      return { ...names, paths: [change.path] };
+    }
+    case 'rollback':
+    case 'rollback-to':
+    case 'discard':
+      return { ...names, paths: [...start.paths, ...names.paths, names.catalog.searchPath], stale: true };
+    case 'commit':
+      return { ...names, paths: [...start.paths, ...names.paths] };
+    case 'catalog':
+      return { ...names, stale: true };
+    case 'prepare':
+      return { ...names, prepared: new Map(names.prepared).set(change.name, change.analyses) };
+    case 'declare': {
+      const cursors = new Map<string, readonly (readonly Origin[] | null)[]>(names.cursors);
+      return { ...names, cursors: cursors.set(change.name, [...(cursors.get(change.name) ?? []), change.outputs]) };
+    }
+  }
+  return names;
+}
+
+function lookup(generation: Generation, key: string): readonly Analysis[] | undefined {
+  const young = generation.young.get(key);
+  if (young !== undefined) return young;
+  const old = generation.old.get(key);
+  if (old !== undefined) {
+    generation.young.set(key, old);
+    generation.bytes += key.length + ENTRY_BYTES;
+  }
+  return old;
+}
+
+function withText(template: Analysis, text: string): Analysis {
+  return { ...template, operation: { ...template.operation, text }, template };
+}
+
+const REFUSED = new Set(['STATEMENT_UNPARSABLE', 'STATEMENT_TOO_LARGE', 'STATEMENT_TOO_COMPLEX']);
+
+/** A body that the parser refuses is one that nothing is known of. */
+async function parsed<T>(work: () => Promise<T>): Promise<T | Unparsable> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof SluiceError && REFUSED.has(error.code)) return { unparsable: error.message };
+    throw error;
+  }
+}

@@ -1,0 +1,340 @@
+/** Where the value of an expression comes from. Any value made with a column derives from it, whatever the making. */
+import type { Run } from './analyze-run.ts';
+import { OPERATORS } from './builtins.ts';
+import { callUser, candidates, constantExpression } from './functions.ts';
+import { call, callFunction } from './lineage-calls.ts';
+import { condition } from './lineage-conditions.ts';
+import { queryOf } from './lineage-select.ts';
+import type { Func } from './model.ts';
+import {
+  type Cell,
+  derive,
+  either,
+  FIXED,
+  LOOSE,
+  row,
+  Scope,
+  type Source,
+  SYSTEM_COLUMNS,
+  untraced,
+  type Value,
+} from './scope.ts';
+import { columnsOf, noSuchColumn, noteColumn, resolveRelation } from './scope-relations.ts';
+import { type Body, constantText, type Node, open, strings, tagOf } from './scope-tree.ts';
+
+export function expression(run: Run, scope: Scope, node: Node): Value {
+  if (!run.step()) return untraced('the statement is too complex');
+  const [tag, body] = open(node);
+  switch (tag) {
+    case 'ColumnRef':
+      return column(run, scope, body);
+    case 'A_Const': {
+      const text = body.sval ? constantText(body) : undefined;
+      return text === undefined ? FIXED : { ...FIXED, text };
+    }
+    case 'ParamRef':
+      return scope.frame.positions[(body.number ?? 0) - 1] ?? scope.frame.pool ?? FIXED;
+    case 'SQLValueFunction':
+      return FIXED;
+    case 'SetToDefault':
+    case 'MergeSupportFunc':
+    case 'GroupingFunc':
+      return LOOSE;
+    case 'CurrentOfExpr':
+      run.transient = true;
+      return LOOSE;
+    case 'A_Expr':
+      return operation(run, scope, body);
+    case 'FuncCall':
+      return call(run, scope, body).value;
+    case 'TypeCast':
+      return cast(run, expression(run, scope, body.arg), body.typeName);
+    case 'CollateClause':
+      return converted(expression(run, scope, body.arg));
+    case 'A_Indirection':
+      return indirection(run, scope, body);
+    case 'SubLink':
+      return sublink(run, scope, body);
+    case 'RowExpr':
+      return rowExpression(run, scope, body);
+    case 'BoolExpr':
+    case 'CoalesceExpr':
+    case 'MinMaxExpr':
+      return derive(all(run, scope, body.args));
+    case 'A_ArrayExpr':
+      return derive(all(run, scope, body.elements));
+    case 'List':
+      return derive(all(run, scope, body.items));
+    case 'CaseExpr':
+      return caseExpression(run, scope, body);
+    case 'NullTest':
+    case 'BooleanTest':
+    case 'NamedArgExpr':
+      return derive([expression(run, scope, body.arg)]);
+    case 'MultiAssignRef':
+      return derive([expression(run, scope, body.source)]);
+    case 'XmlExpr':
+      return derive([...all(run, scope, body.args), ...all(run, scope, (body.named_args ?? []).map(resultValue))]);
+    case 'XmlSerialize':
+      return cast(run, expression(run, scope, body.expr), body.typeName);
+  }
+  if (/^Json[A-Z]/.test(tag)) return derive(within(run, scope, body));
+  run.unknown(`unknown expression ${tag}`);
+  return untraced(`unknown expression ${tag}`);
+}
+
+const resultValue = (node: Node): Node => (node.ResTarget ? node.ResTarget.val : node);
+
+export function all(run: Run, scope: Scope, nodes: readonly Node[] | undefined): Value[] {
+  return (nodes ?? []).map((node) => expression(run, scope, node));
+}
+
+/** Values of every expression within the SQL/JSON constructors, whose parts are bodies of fixed types and nodes mixed. */
+export function within(run: Run, scope: Scope, body: Body): Value[] {
+  const values: Value[] = [];
+  for (const [key, part] of Object.entries(body)) {
+    if (part === null || typeof part !== 'object' || key === 'output' || key === 'format' || key === 'typeName')
+      continue;
+    if (key === 'agg_filter') {
+      const before = run.seen.length;
+      condition(run, scope, part, 'FILTER');
+      values.push(...run.seen.slice(before).map((use) => use.value));
+    } else if (key === 'query') {
+      values.push(
+        ...(queryOf(run, scope, part.SelectStmt ?? {}) ?? [{ value: untraced('a query is not known') }]).map(
+          (f) => f.value,
+        ),
+      );
+    } else if (Array.isArray(part)) {
+      for (const item of part) values.push(...partOf(run, scope, item));
+    } else values.push(...partOf(run, scope, part));
+  }
+  return values;
+}
+
+const MESSAGE = /^(Json|DefElem|WindowDef|SortBy)/;
+
+function partOf(run: Run, scope: Scope, part: Body): Value[] {
+  const tag = tagOf(part);
+  if (/^[A-Z]/.test(tag)) return MESSAGE.test(tag) ? within(run, scope, part[tag]) : [expression(run, scope, part)];
+  return within(run, scope, part);
+}
+
+// ---------------------------------------------------------------- names
+
+function column(run: Run, scope: Scope, ref: Body): Value {
+  const fields = (ref.fields ?? []) as Node[];
+  const names = strings(fields);
+  if (tagOf(fields.at(-1)) === 'A_Star') return qualifierRow(run, scope, names.slice(0, -1));
+  if (names.length === 1) return bareName(run, scope, names[0]!);
+  const name = names.at(-1)!;
+  const qualifier = names.slice(0, -1);
+  const source = sourceOf(run, scope, qualifier);
+  if (source !== undefined) return memberOf(run, source, name);
+  const argument =
+    qualifier.length === 1 ? (scope.frame.named.get(qualifier[0]!) ?? bareArgument(scope, names)) : undefined;
+  if (argument !== undefined) return fieldOf(run, argument, name);
+  if (scope.frame.pool !== undefined) return scope.frame.pool;
+  return noSuchColumn(names.join('.'));
+}
+
+/** `function_name.argument`. */
+function bareArgument(scope: Scope, names: readonly string[]): Value | undefined {
+  const value = scope.frame.named.get(names[1]!);
+  return value === undefined ? undefined : { ...FIXED, args: value.args };
+}
+
+export function sourceOf(run: Run, scope: Scope, qualifier: readonly string[]): Source | undefined {
+  if (qualifier.length === 1) return scope.sourceNamed(qualifier[0]!);
+  if (qualifier.length === 2) return scope.sourceNamed(qualifier[1]!, qualifier[0]!);
+  if (qualifier.length === 3 && qualifier[0] === run.catalog.database) {
+    return scope.sourceNamed(qualifier[2]!, qualifier[1]!);
+  }
+  return undefined;
+}
+
+function bareName(run: Run, scope: Scope, name: string): Value {
+  const { cells, open: reason } = scope.cellsNamed(name);
+  if (cells.length > 0) return either(cells.map((cell) => read(run, cell)));
+  const source = scope.sourceNamed(name);
+  if (source !== undefined) return wholeRow(run, source);
+  if (reason !== undefined) return untraced(reason);
+  const argument = scope.frame.named.get(name);
+  if (argument !== undefined) return argument;
+  if (SYSTEM_COLUMNS.has(name)) return LOOSE;
+  return scope.frame.pool ?? noSuchColumn(name);
+}
+
+/** The value of a cell, noting that its columns are read. */
+export function read(run: Run, cell: Cell): Value {
+  for (const mark of cell.marks) noteColumn(run, mark.source, mark.column);
+  for (const ref of cell.value.columns) run.columns.add(ref);
+  return cell.value;
+}
+
+function memberOf(run: Run, source: Source, name: string): Value {
+  run.touched.add(source);
+  const cells = source.cells.filter((cell) => cell.name === name);
+  if (cells.length > 0) return either(cells.map((cell) => read(run, cell)));
+  if (source.open !== undefined) return untraced(source.open);
+  if (SYSTEM_COLUMNS.has(name)) return LOOSE;
+  return functional(run, wholeRow(run, source), name);
+}
+
+export function wholeRow(run: Run, source: Source): Value {
+  run.touched.add(source);
+  if (source.open !== undefined) return untraced(source.open);
+  const fields = source.cells.map((cell) => ({ name: cell.name, value: read(run, cell) }));
+  if (source.scalar && fields.length === 1) return fields[0]!.value;
+  return { ...row(fields), fixed: false };
+}
+
+function qualifierRow(run: Run, scope: Scope, qualifier: readonly string[]): Value {
+  if (qualifier.length === 0) {
+    // count(*) and the like never get here; `row(*)` does.
+    const cells = scope.items.flatMap((item) => item.cells);
+    const reason = scope.items.find((item) => item.open !== undefined)?.open;
+    return reason === undefined
+      ? row(cells.map((cell) => ({ name: cell.name, value: read(run, cell) })))
+      : untraced(reason);
+  }
+  const source = sourceOf(run, scope, qualifier);
+  if (source !== undefined) return wholeRow(run, source);
+  return scope.frame.named.get(qualifier[0]!) ?? scope.frame.pool ?? noSuchColumn(`${qualifier.join('.')}.*`);
+}
+
+/** A field of a row value; `row.f` may also mean `f(row)`. */
+export function fieldOf(run: Run, value: Value, name: string): Value {
+  const field = value.fields?.filter((candidate) => candidate.name === name) ?? [];
+  if (field.length > 0) {
+    for (const { value: part } of field) for (const ref of part.columns) run.columns.add(ref);
+    return either(field.map((candidate) => candidate.value));
+  }
+  return functional(run, value, name);
+}
+
+function functional(run: Run, value: Value, name: string): Value {
+  const fns = candidates(run, undefined, name, 1).filter((fn) => !fn.system);
+  return derive([value, ...fns.map((fn) => callUser(run, fn, [value]).value)], false);
+}
+
+function indirection(run: Run, scope: Scope, body: Body): Value {
+  let value = expression(run, scope, body.arg);
+  for (const step of (body.indirection ?? []) as Node[]) {
+    const [tag, part] = open(step);
+    if (tag === 'String') value = fieldOf(run, value, part.sval ?? '');
+    else if (tag === 'A_Indices') {
+      const bounds = [part.lidx, part.uidx].filter((bound) => bound !== undefined);
+      value = derive([value, ...all(run, scope, bounds)]);
+    } else if (tag !== 'A_Star') value = derive([value, untraced(`unknown step ${tag}`)]);
+  }
+  return value;
+}
+
+// ---------------------------------------------------------------- operators, casts, constructors
+
+const IMPLIED: Readonly<Record<string, readonly string[]>> = {
+  AEXPR_BETWEEN: ['>=', '<='],
+  AEXPR_NOT_BETWEEN: ['<', '>'],
+  AEXPR_BETWEEN_SYM: ['>=', '<='],
+  AEXPR_NOT_BETWEEN_SYM: ['<', '>'],
+};
+
+function operation(run: Run, scope: Scope, body: Body): Value {
+  const sides = [body.lexpr, body.rexpr].filter((side): side is Node => side !== undefined);
+  const values = all(run, scope, sides);
+  return derive([...values, ...operatorValues(run, body, values)]);
+}
+
+/** What user-made functions behind an operator add. */
+export function operatorValues(run: Run, body: Body, values: readonly Value[]): Value[] {
+  const names = strings(body.name);
+  const own = IMPLIED[body.kind as string];
+  if (own !== undefined) return own.flatMap((name) => operator(run, [name], values));
+  return operator(run, names, values);
+}
+
+export function operator(run: Run, names: readonly string[], values: readonly Value[]): Value[] {
+  const name = names.at(-1) ?? '';
+  const schema = names.length > 1 ? names.at(-2) : undefined;
+  if (schema === 'pg_catalog' && OPERATORS.has(name)) return [];
+  const fns = run.catalog.operatorFunctions(name);
+  if (fns.length === 0 && !OPERATORS.has(name)) {
+    run.unknown(`operator ${name} is not known`);
+    return [untraced(`operator ${name} is not known`)];
+  }
+  return fns.map((fn) => callOperator(run, fn, values));
+}
+
+function callOperator(run: Run, fn: Func, values: readonly Value[]): Value {
+  return callFunction(run, fn, values);
+}
+
+/** Without its fields. */
+function derive1({ fields: _, ...value }: Value): Value {
+  return value;
+}
+
+/** The same value in another type or collation: masked whole, but in a condition as good as the column. */
+function converted(value: Value): Value {
+  return { ...value, plain: false, same: value.plain || value.same === true };
+}
+
+/** The functions that a conversion to this type may run. */
+export function cast(run: Run, value: Value, typeName: Body | undefined): Value {
+  const names = strings(typeName?.names);
+  const name = names.at(-1) ?? '';
+  const schema = names.length > 1 ? names.at(-2) : undefined;
+  if (schema === 'pg_catalog') return converted(derive1(value));
+  const code = run.catalog.typeCode(name);
+  const values = code.functions.map((fn) => callOperator(run, fn, [value]));
+  for (const check of code.checks) {
+    const scope = new Scope(null, { positions: [], named: new Map([['value', value]]) });
+    constantExpression(run, scope, check);
+  }
+  const whole = values.length === 0 ? converted(derive1(value)) : derive([value, ...values]);
+  if (value.fields === undefined || typeName?.arrayBounds)
+    return value.text === undefined ? whole : { ...whole, text: value.text };
+  const [target] = resolveRelation(run, schema, name);
+  if (target === undefined) return whole;
+  const fields = columnsOf(run, target).map((field) => {
+    const found = value.fields!.filter((candidate) => candidate.name === field.name);
+    return { name: field.name, value: found.length === 1 ? found[0]!.value : whole };
+  });
+  return { ...whole, fields };
+}
+
+function rowExpression(run: Run, scope: Scope, body: Body): Value {
+  const values = all(run, scope, body.args);
+  return { ...derive(values), fields: values.map((value, i) => ({ name: `f${i + 1}`, value })) };
+}
+
+function caseExpression(run: Run, scope: Scope, body: Body): Value {
+  const parts: Node[] = [];
+  if (body.arg) parts.push(body.arg);
+  for (const when of (body.args ?? []) as Node[]) {
+    if (when.CaseWhen) parts.push(when.CaseWhen.expr, when.CaseWhen.result);
+  }
+  if (body.defresult) parts.push(body.defresult);
+  const values = all(run, scope, parts);
+  const implied = body.arg ? operator(run, ['='], values) : [];
+  return derive([...values, ...implied]);
+}
+
+/** A query as a value: what comes out of it hangs on its conditions too. */
+function sublink(run: Run, scope: Scope, body: Body): Value {
+  const before = run.seen.length;
+  const select = body.subselect?.SelectStmt as Body | undefined;
+  const outputs = select === undefined ? null : queryOf(run, scope, select);
+  const uses = run.seen.slice(before).map((use) => use.value);
+  const values = outputs === null ? [untraced('the columns of a query are not known')] : outputs.map((o) => o.value);
+  if (body.subLinkType === 'EXISTS_SUBLINK') return derive([...uses, ...values.filter((v) => v.untraced)], false);
+  if (body.testexpr) {
+    const test = expression(run, scope, body.testexpr);
+    values.push(test, ...operator(run, body.operName ? strings(body.operName) : ['='], [test, ...values]));
+  }
+  const whole = derive([...values, ...uses], false);
+  // Fields of `(SELECT p FROM …)` and `(SELECT q FROM …).x` stay apart only where no condition joins in.
+  const fields = outputs?.length === 1 && uses.length === 0 ? outputs[0]!.value.fields : undefined;
+  return fields === undefined ? whole : { ...whole, fields };
+}
