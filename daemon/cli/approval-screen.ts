@@ -89,7 +89,7 @@ export function approvalBlock(approval: Shown, width: number, now: number): stri
   if (approval.closedAt !== null) above.push(['over since', moment(approval.closedAt)]);
   else above.push(['ends', approval.expiresAt === null ? 'with the session' : left(approval.expiresAt, now)]);
   const values = (parameters ?? []).map((value, i) => `${`$${i + 1}`.padEnd(4)} ${value === null ? 'NULL' : value}`);
-  return `${fields(above, width)}\n${quoted(approval.text, '  | ')}${values.map((each) => quoted(each, '  = ')).join('')}\n`;
+  return `${fields(above, width)}\n${quoted(approval.text, '|', width)}${values.map((each) => quoted(visible(each), '=', width)).join('')}\n`;
 }
 
 export function changeLine({ type, approval }: { type: string; approval: Shown }, width: number, now: number): string {

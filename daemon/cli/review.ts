@@ -23,7 +23,8 @@ export async function review(daemon: Daemon, input: Readable, out: Output): Prom
     if (each.state === 'pending') waiting.set(each.id, each);
 
   const lines = createInterface({ input, output: out, terminal: out.isTTY === true });
-  const desk: Desk = { standing: null, typed: null, wake: () => {} };
+  lines.setPrompt('approve? [y]es, [n]o, [s]kip: ');
+  const desk: Desk = { prompt: () => lines.prompt(), standing: null, typed: null, wake: () => {} };
   lines.on('line', (line) => desk.typed?.(line));
   lines.on('close', () => stop.abort());
   // A terminal in raw mode gives Ctrl-C to readline.
@@ -66,10 +67,12 @@ export async function review(daemon: Daemon, input: Readable, out: Output): Prom
     waiting.delete(next.id);
   }
   lines.close();
+  out.write('\n');
   await followed;
 }
 
 interface Desk {
+  readonly prompt: () => void;
   /** Id of the approval whose question stands. */
   standing: string | null;
   /** Takes a line, or null when the question is withdrawn. */
@@ -80,7 +83,7 @@ interface Desk {
 async function ask(daemon: Daemon, approval: Shown, out: Output, desk: Desk, signal: AbortSignal): Promise<void> {
   out.write(`\n${approvalBlock(approval, out.columns ?? 80, Date.now())}`);
   for (;;) {
-    out.write('approve? [y]es, [n]o, [s]kip: ');
+    desk.prompt();
     const line = await new Promise<string | null>((resolve) => {
       desk.standing = approval.id;
       desk.typed = resolve;

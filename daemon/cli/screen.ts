@@ -12,12 +12,39 @@ export function visible(text: string): string {
   return text.replace(UNSAFE, (c) => NAMED[c] ?? `\\u{${c.codePointAt(0)!.toString(16)}}`);
 }
 
-/** Keeps line ends and tabs (as spaces); each line begins with `margin`, so that none can pass for ours. */
-export function quoted(text: string, margin: string): string {
-  return text
-    .split(/\r\n|\n/)
-    .map((line) => `${margin}${visible(line.replaceAll('\t', '    '))}\n`)
-    .join('');
+/**
+ * Keeps line ends and tabs (as spaces). Every line on the screen begins with a margin, `|` or `:` where one is continued,
+ * so that none can pass for ours, however long lines and runs of spaces are laid out.
+ */
+export function quoted(text: string, mark: string, width: number): string {
+  const room = Math.max(width - 4, 16);
+  let out = '';
+  for (const line of text.split(/\r\n|\n/)) {
+    let margin = `  ${mark} `;
+    for (const part of cut(visible(line.replaceAll('\t', '    ')), room)) {
+      out += `${margin}${part}\n`;
+      margin = '  : ';
+    }
+  }
+  return out;
+}
+
+/** Pieces of at most so many columns; one empty piece for an empty text. */
+function cut(text: string, width: number): string[] {
+  const pieces: string[] = [];
+  let piece = '';
+  let used = 0;
+  for (const c of text) {
+    const more = columns(c);
+    if (used + more > width) {
+      pieces.push(piece);
+      piece = '';
+      used = 0;
+    }
+    piece += c;
+    used += more;
+  }
+  return [...pieces, piece];
 }
 
 /** Terminal columns: two for East Asian wide characters and emoji, none for combining marks. */
@@ -49,19 +76,14 @@ export function wrap(text: string, width: number): string[] {
   let line = '';
   for (let word of text.split(/ +/)) {
     while (columns(line === '' ? word : `${line} ${word}`) > width) {
-      if (line !== '') {
+      if (line === '') {
+        const [head = '', ...rest] = cut(word, width);
+        lines.push(head);
+        word = rest.join('');
+      } else {
         lines.push(line);
         line = '';
-        continue;
       }
-      let head = '';
-      for (const c of word) {
-        if (head !== '' && columns(head + c) > width) break;
-        head += c;
-      }
-      lines.push(head);
-      word = word.slice(head.length);
-      if (word === '') break;
     }
     if (word !== '') line = line === '' ? word : `${line} ${word}`;
   }

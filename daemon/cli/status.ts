@@ -6,7 +6,7 @@ import { fields, moment, size, span } from './screen.ts';
 
 /**
  * What the daemon answers: values and sections of them. `problems` (sentences) may stand beside them; with any, the status
- * is 1. Names say what numbers are: `started` and …At milliseconds since the epoch, `memory` and …Bytes, …Ms; and `pid`
+ * is 1. Names say what numbers are: `started` and …At milliseconds since the epoch, `memory`, `bytes` and …Bytes, …Ms; and `pid`
  * and `port` are written without separators.
  */
 type Status = Readonly<Record<string, Readonly<Record<string, unknown>> | readonly string[] | unknown>>;
@@ -37,7 +37,7 @@ export function statusScreen(status: Status, width: number, now: number): string
 
 function section(value: Readonly<Record<string, unknown>>, now: number): string {
   return Object.entries(value)
-    .filter(([, each]) => each !== null && each !== undefined)
+    .filter(([, each]) => each !== null && each !== undefined && each !== '')
     .map(([name, each]) => `${words(name.replace(/(At|Bytes|Ms)$/, ''))} ${show(name, each, now)}`)
     .join(', ');
 }
@@ -46,7 +46,7 @@ function show(name: string, value: unknown, now: number): string {
   if (typeof value === 'number') {
     if (name === 'pid' || name === 'port') return String(value);
     if (name === 'started' || name.endsWith('At')) return `${moment(value)} (${span(now - value)} ago)`;
-    if (name === 'memory' || name.endsWith('Bytes')) return size(value);
+    if (name === 'memory' || name === 'bytes' || name.endsWith('Bytes')) return size(value);
     if (name.endsWith('Ms')) return span(value);
     return value.toLocaleString('en');
   }
