@@ -36,14 +36,22 @@ export const PATH_SCHEMAS = [
 ];
 
 /**
- * One row whose text differs after every change that matters: for each table of the catalog the number of rows and the
- * sum of their xmin. Every change gives a row a new xmin, higher than all before, so that with as many rows as before
- * the sum can only have risen. xmin has no cast to a number but by text, which is slow: age() differs from it by a term
- * that age('3') differs by too. Frozen rows of servers older than 9.4 have the greatest age for ever.
+ * One row of two texts. The first names the transactions that this one sees; where it is `seen`, nothing can have changed
+ * and the second is null. (A standby does not list the running ones in it, so there it is null.) The second differs after
+ * every change that matters: for each table of the catalog it has the number of rows and the sum of their xmin. Every
+ * change gives a row a new xmin, higher than all before, so that with as many rows as before the sum can only have risen.
+ * xmin has no cast to a number but by text, which is slow: age() differs from it by a term that age('3') differs by too.
+ * Frozen rows of servers older than 9.4 have the greatest age for ever.
  */
-export const FINGERPRINT = `SELECT concat_ws(' ', ${[
+export function fingerprint(seen: string): string {
+  if (!/^[0-9:,]*$/.test(seen)) throw new Error('not a snapshot of transactions');
+  return `SELECT now, CASE WHEN now = '${seen}' THEN NULL ELSE concat_ws(' ', ${SUMS}) END
+    FROM (SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_snapshot()::text END) AS s(now)`;
+}
+
+const SUMS = [
   `pg_class WHERE oid ${user}`,
-  `pg_attribute WHERE attrelid ${user}`,
+  `pg_attribute WHERE attrelid ${user} AND attnum > 0`,
   `pg_attrdef WHERE adrelid ${user}`,
   `pg_proc WHERE oid ${user}`,
   `pg_rewrite WHERE oid ${user}`,
@@ -61,7 +69,7 @@ export const FINGERPRINT = `SELECT concat_ws(' ', ${[
     (from) =>
       `(SELECT concat(count(*), ':', sum(CASE age(xmin) WHEN 2147483647 THEN 0 ELSE age('3'::xid)::int8 - age(xmin) END)) FROM ${from})`,
   )
-  .join(', ')})`;
+  .join(', ');
 
 /** Tells the system parts of two servers apart: oids above 10000 are given out at initdb. */
 export const SYSTEM_IDENTITY = `SELECT concat_ws(' ', current_setting('server_version_num'),

@@ -10,8 +10,8 @@ import { listed, Objects, type TypeParts, typeParts } from './catalog-parts.ts';
 import {
   BEGIN,
   COMMIT,
-  FINGERPRINT,
   FIRST_USER_OID,
+  fingerprint,
   IDENTITY,
   OWN_PATH,
   PATH_SCHEMAS,
@@ -53,6 +53,8 @@ export class CatalogSource {
   readonly #systems: SystemCatalogs;
   #system: Objects | null = null;
   #snapshot: Snapshot | null = null;
+  /** The transactions that the last look saw, '' where that is not known, and the sums that it found. */
+  #seen = '';
   #fingerprint = '';
   /** SHA-256 over every row of the snapshot. */
   #content = '';
@@ -73,13 +75,17 @@ export class CatalogSource {
 
   /** Whether the catalog differs from the last snapshot, or may. @throws SluiceError CATALOG_UNAVAILABLE */
   async changed(): Promise<boolean> {
-    let now = '';
+    let look: Row = [];
     await this.#guarded(() =>
-      this.#client.stream([BEGIN, OWN_PATH, FINGERPRINT, COMMIT].join(';'), (_, row) => {
-        if (row !== null) now = row[0]!;
+      this.#client.stream([BEGIN, OWN_PATH, fingerprint(this.#seen), COMMIT].join(';'), (_, row) => {
+        if (row !== null) look = row;
       }),
     );
-    return now !== this.#fingerprint;
+    const [seen = null, sums = null] = look;
+    if (sums === null && seen !== null && seen === this.#seen) return false;
+    if (sums !== this.#fingerprint) return true;
+    this.#seen = seen ?? '';
+    return false;
   }
 
   async #guarded<T>(work: () => Promise<T>): Promise<T> {
@@ -131,7 +137,8 @@ export class CatalogSource {
     const digest = createHash('sha256');
     const secured = new Set<number>();
     const toast = new Set<string | null | undefined>();
-    let fingerprint = '';
+    const sums = fingerprint('');
+    let found: Row = [];
     let setting: string | null = null;
     let pathNow: string[] = [];
     const parts = userParts(server);
@@ -140,9 +147,9 @@ export class CatalogSource {
       [IDENTITY, ([, user, database, path]) => builder.session(user!, database!, JSON.parse(path!))],
       [OWN_PATH, null],
       [
-        FINGERPRINT,
-        ([text]) => {
-          fingerprint = text!;
+        sums,
+        (row) => {
+          found = row;
         },
       ],
       [
@@ -187,7 +194,7 @@ export class CatalogSource {
       take!(row);
       // The fingerprint may differ where nothing else does (TRUNCATE), or only the oid of a TOAST table, whose name goes by
       // that of its table (REFRESH MATERIALIZED VIEW): then the old snapshot holds.
-      const passing = sql === FINGERPRINT || ((sql === parts.relations || sql === parts.columns) && toast.has(row[0]));
+      const passing = sql === sums || ((sql === parts.relations || sql === parts.columns) && toast.has(row[0]));
       if (!passing) digest.update(`${result}\0${row.join('\0')}\0`);
     });
     // What ALTER … SET said at login stays in this session after ALTER … RESET.
@@ -200,7 +207,8 @@ export class CatalogSource {
     this.#pathIsSet = setting !== null;
     if (setting !== null) builder.searchPath = withoutImplicit(pathNow);
     builder.complete();
-    this.#fingerprint = fingerprint;
+    this.#seen = found[0] ?? '';
+    this.#fingerprint = found[1] ?? '';
     const content = digest.digest('hex');
     if (this.#snapshot !== null && content === this.#content) return this.#snapshot;
     this.#content = content;
