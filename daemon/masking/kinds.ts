@@ -13,6 +13,7 @@ import type { MaskKey } from './key.ts';
 import { keyedDigest, keyedStream } from './keyed.ts';
 
 export const REDACTED = '[redacted]';
+const REDACTED_BYTES = Buffer.from(REDACTED, 'latin1');
 const HASH_BYTES = 16;
 
 /** Shape is kept up to this many bytes; a longer value is redacted, since nobody needs the shape of a document. */
@@ -39,7 +40,7 @@ const SEPARATOR = Uint8Array.from({ length: 256 }, (_, byte) =>
   byte < 0x80 && SEPARATORS.includes(String.fromCharCode(byte)) ? 1 : 0,
 );
 
-/** Never changes `value`. Null only for the kind `null`. */
+/** Never changes `value`; the answer may be shared and is not to be written to. Null only for the kind `null`. */
 export function maskText(kind: MaskKind, value: Uint8Array, key: MaskKey): Buffer | null {
   switch (kind) {
     case 'null':
@@ -51,7 +52,7 @@ export function maskText(kind: MaskKind, value: Uint8Array, key: MaskKey): Buffe
     case 'tokenize':
       return tokenText(value, key);
     default:
-      return Buffer.from(REDACTED, 'latin1'); // redact, and whatever a later version may add
+      return REDACTED_BYTES; // redact, and whatever a later version may add
   }
 }
 
@@ -75,7 +76,7 @@ function shapeLetters(value: Uint8Array): number {
 
 function partialText(value: Uint8Array): Buffer {
   const letters = shapeLetters(value);
-  if (letters < 0) return Buffer.from(REDACTED, 'latin1');
+  if (letters < 0) return REDACTED_BYTES;
   const hide = letters - Math.min(4, letters >> 2);
   const out = Buffer.allocUnsafe(value.length);
   let length = 0;
@@ -92,7 +93,7 @@ function partialText(value: Uint8Array): Buffer {
 
 function tokenText(value: Uint8Array, key: MaskKey): Buffer {
   const letters = shapeLetters(value);
-  if (letters < 0) return Buffer.from(REDACTED, 'latin1');
+  if (letters < 0) return REDACTED_BYTES;
   const stream = keyedStream(key, 'tokenize', value, letters);
   const out = Buffer.allocUnsafe(value.length);
   let length = 0;

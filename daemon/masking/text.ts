@@ -26,16 +26,22 @@ export function replaceSpans(
   kind: MaskKind,
   key: MaskKey,
 ): Buffer {
-  const masks = spans.map((span) => maskText(kind, data.subarray(span.from, span.to), key));
+  const masks: (Buffer | null)[] = [];
   let size = high - low;
-  for (const [i, span] of spans.entries()) size += (masks[i]?.length ?? 0) - (span.to - span.from);
+  for (let i = 0; i < spans.length; i++) {
+    const span = spans[i]!;
+    const masked = maskText(kind, data.subarray(span.from, span.to), key);
+    masks.push(masked);
+    size += (masked === null ? 0 : masked.length) - (span.to - span.from);
+  }
   const out = Buffer.allocUnsafe(size);
   let at = low;
   let written = 0;
-  for (const [i, span] of spans.entries()) {
-    written += data.copy(out, written, at, span.from);
-    written += masks[i]?.copy(out, written) ?? 0;
-    at = span.to;
+  for (let i = 0; i < spans.length; i++) {
+    const masked = masks[i]!;
+    written += data.copy(out, written, at, spans[i]!.from);
+    if (masked !== null) written += masked.copy(out, written);
+    at = spans[i]!.to;
   }
   data.copy(out, written, at, high);
   return out;

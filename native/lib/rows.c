@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Masking of PostgreSQL rows whose masked columns become the same bytes in every row. One call rewrites a whole chunk; the
- * daemon's own walker does what needs more than that (keyed kinds, rows of another width, content found).
+ * Masking of PostgreSQL rows whose masked columns become the same bytes in every row, in results and in COPY in text. One
+ * call rewrites a whole chunk; the daemon's own walkers do what needs more than that (keyed kinds, rows of another width
+ * or in parts, content found).
  */
 #include <stdint.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 #define ROW_NULL (-1)      /* column becomes NULL */
 #define ROWS_VIOLATION (-1) /* lengths lie, or something else than a DataRow */
 #define ROWS_NO_ROOM (-2)  /* `room` is too small */
-#define ROWS_RAGGED (-3)   /* a row has another number of columns */
+#define ROWS_RAGGED (-3)   /* a row has another number of columns, or is no whole row */
 
 struct sluice_column {
 	int32_t length; /* of the replacement, or ROW_* */
@@ -96,6 +97,80 @@ int64_t sluice_mask_rows(const uint8_t *in, uint32_t start, uint32_t end, const 
 			return ROWS_VIOLATION;
 		if (changed)
 			store32(out + header + 1, (uint32_t)((int64_t)(row_end - row - 1) + grown));
+	}
+	if (end - copied > room - written)
+		return ROWS_NO_ROOM;
+	memcpy(out + written, in + copied, end - copied);
+	return (int64_t)(written + end - copied);
+}
+
+/*
+ * in[start, end) holds complete CopyData messages, 'd' length(int32) payload, of COPY in text; each payload has to be one
+ * row: fields parted by `delimiter`, a newline at its end, \\ before a byte that isn't meant as it stands. Fields equal to
+ * `null_text` stay. The replacements are escaped already; ROW_NULL has no place here. Returns as sluice_mask_rows.
+ */
+SLUICE_API int64_t sluice_mask_copy(const uint8_t *in, uint32_t start, uint32_t end,
+				    const struct sluice_column *columns, uint32_t count, const uint8_t *texts,
+				    uint8_t delimiter, const uint8_t *null_text, uint32_t null_length, uint8_t *out,
+				    uint32_t room);
+
+int64_t sluice_mask_copy(const uint8_t *in, uint32_t start, uint32_t end, const struct sluice_column *columns,
+			 uint32_t count, const uint8_t *texts, uint8_t delimiter, const uint8_t *null_text,
+			 uint32_t null_length, uint8_t *out, uint32_t room)
+{
+	uint64_t at = start, written = 0, copied = start;
+
+	while (at < end) {
+		uint64_t message = at, stop, field_start, header = 0;
+		uint32_t field = 0;
+		int64_t grown = 0;
+		int changed = 0;
+
+		if (end - at < 5 || in[at] != 'd')
+			return ROWS_VIOLATION;
+		stop = at + 1 + load32(in + at + 1);
+		if (stop < at + 5 || stop > end)
+			return ROWS_VIOLATION;
+		at += 5;
+		if (at == stop || in[stop - 1] != '\n' || (in[at] == '\\' && in[at + 1] == '.'))
+			return ROWS_RAGGED;
+		field_start = at;
+		for (; at < stop; at++) {
+			uint64_t length;
+
+			if (in[at] == '\\') {
+				at++;
+				continue;
+			}
+			if (in[at] != delimiter && in[at] != '\n')
+				continue;
+			if (field == count || (in[at] == '\n' && at + 1 != stop))
+				return ROWS_RAGGED;
+			length = at - field_start;
+			if (columns[field].length != ROW_PASS &&
+			    !(length == null_length && memcmp(in + field_start, null_text, length) == 0)) {
+				uint32_t size = (uint32_t)columns[field].length;
+
+				if (field_start - copied + size > room - written)
+					return ROWS_NO_ROOM;
+				memcpy(out + written, in + copied, field_start - copied);
+				if (!changed)
+					header = written + (message - copied);
+				changed = 1;
+				written += field_start - copied;
+				memcpy(out + written, texts + columns[field].offset, size);
+				written += size;
+				copied = at;
+				grown += (int64_t)size - (int64_t)length;
+			}
+			field++;
+			field_start = at + 1;
+		}
+		/* The newline behind a backslash is no end. */
+		if (at != stop || field_start != stop || field != count)
+			return ROWS_RAGGED;
+		if (changed)
+			store32(out + header + 1, (uint32_t)((int64_t)(stop - message - 1) + grown));
 	}
 	if (end - copied > room - written)
 		return ROWS_NO_ROOM;

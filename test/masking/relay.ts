@@ -160,7 +160,9 @@ class Pair {
     const mask = this.#mask();
     if (mask.copy === undefined) return null;
     const plan = mask.copy.plan.map((is) => (is ? outputMask(mask) : null));
-    return new CopyMasker(plan, mask.copy.options, mask.copy.types, mask.detection, mask.key);
+    return new CopyMasker(plan, mask.copy.options, mask.copy.types, mask.detection, mask.key, {
+      native: this.#library,
+    });
   }
 }
 

@@ -24,6 +24,10 @@ export class CopyBinary implements CopyFormat {
     this.#columns = columns;
   }
 
+  get pastHeader(): boolean {
+    return this.#state !== 'header';
+  }
+
   completes(_data: Buffer, from: number, to: number, waiting: number): boolean {
     return waiting + to - from >= this.#needed;
   }

@@ -8,6 +8,7 @@
 import type { Candidates } from '../../../masking/candidates.ts';
 import type { CopyOut } from '../sql/model.ts';
 import type { CopyColumns, CopyFormat } from './copy-rows.ts';
+import type { ConstantRows, RowLibrary } from './library.ts';
 import type { OutBuffer } from './out.ts';
 
 const NEWLINE = 0x0a;
@@ -55,6 +56,19 @@ export class CopyLines implements CopyFormat {
     );
   }
 
+  /** For chunks that nothing but constants are put into; null where each row has to be looked at, as the header has. */
+  constants(library: RowLibrary): ConstantRows | null {
+    const { actions, detection } = this.#columns;
+    if (this.#csv || this.#asciiUnsafe || detection !== null || actions.length === 0) return null;
+    if (!actions.every((column, i) => column.pass || this.#encoded[i] !== undefined)) return null;
+    return library.constantCopy(this.#encoded, this.#delimiter, this.#null);
+  }
+
+  /** The header has passed, or there is none. */
+  get pastHeader(): boolean {
+    return !this.#header;
+  }
+
   completes(data: Buffer, from: number, to: number): boolean {
     const at = data.indexOf(NEWLINE, from);
     return at >= 0 && at < to;
@@ -67,6 +81,8 @@ export class CopyLines implements CopyFormat {
     const delimiter = this.#delimiter;
     const whole = this.#masks || this.#columns.detection !== null;
     const width = actions.length;
+    // Escapes can stand within a value that detectors look for. Quotes in csv can't, while they are doubled by quotes.
+    const decodes = this.#columns.detection !== null && (!this.#csv || this.#escape !== this.#quote);
     let i = from;
     let copied = from;
     let row = from;
@@ -96,7 +112,7 @@ export class CopyLines implements CopyFormat {
         if (field < width) {
           let instead: Buffer | undefined;
           if (busy[field] === 1) instead = this.#masked(data, start, i, field);
-          else if (escaped || candidates?.touch(start, i) === true)
+          else if ((escaped && decodes) || candidates?.touch(start, i) === true)
             instead = this.#searched(data, start, i, field, escaped ? null : candidates);
           if (instead !== undefined) {
             out.copy(data, copied, start);

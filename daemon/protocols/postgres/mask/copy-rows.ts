@@ -13,6 +13,7 @@ export interface CopyFormat {
    * `candidates` of a scan of these bytes; null where it found nothing.
    */
   rows(data: Buffer, from: number, to: number, out: OutBuffer, candidates: Candidates | null): number;
+  readonly pastHeader: boolean;
   /** False when these bytes can't complete the row that is waiting; `waiting` bytes stand before them. */
   completes(data: Buffer, from: number, to: number, waiting: number): boolean;
   /** What is left when the stream ends without an end of row. */

@@ -7,11 +7,13 @@ import type { Detection } from '../../../masking/text.ts';
 import type { CopyOut } from '../sql/model.ts';
 import type { Plan } from './columns.ts';
 import { CopyMasker, type CopyMaskerOptions } from './copy.ts';
+import { openRowLibrary } from './library.ts';
 import { OutBuffer } from './out.ts';
 import { BINARY_COPY, binaryCopy, CSV_COPY, copyData, masked, payloadsOf, TEXT_COPY } from './testing.ts';
 
 const key = randomMaskKey();
 const detection: Detection = { scanner: new Scanner(DETECTOR_NAMES), with: 'redact' };
+const native = openRowLibrary();
 const SECOND: Plan = [null, masked('redact'), null];
 
 interface Case {
@@ -44,6 +46,19 @@ function check(input: string | Buffer, expected: string | Buffer, about: Case): 
   const chunk = Buffer.concat([...bytes.map(copyData), copyData(Buffer.alloc(0))]);
   masker.messages(chunk, 0, chunk.length, out);
   assert.equal(Buffer.concat(payloadsOf(out.view())).toString('latin1'), wanted, 'in messages');
+  // As the server sends it, a row to a message; where a row holds a newline these are parts.
+  for (const with_ of [{ native }, {}]) {
+    const rows = whole.toString('latin1').match(/[^\n]*\n|[^\n]+$/g) ?? [];
+    const messages = Buffer.concat(rows.map((row) => copyData(Buffer.from(row, 'latin1'))));
+    const once = new OutBuffer(16);
+    new CopyMasker(plan, copy, types, detect ? detection : null, key, with_).messages(
+      messages,
+      0,
+      messages.length,
+      once,
+    );
+    assert.equal(Buffer.concat(payloadsOf(once.view())).toString('latin1'), wanted, 'a row to a message');
+  }
 }
 
 describe('CopyMasker, text', () => {

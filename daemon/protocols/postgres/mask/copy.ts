@@ -12,6 +12,7 @@ import type { Plan } from './columns.ts';
 import { CopyBinary } from './copy-binary.ts';
 import { CopyLines } from './copy-lines.ts';
 import { CopyColumns, type CopyFormat } from './copy-rows.ts';
+import type { ConstantRows, RowLibrary } from './library.ts';
 import { OutBuffer } from './out.ts';
 
 /** Longest row that is held to be masked, bytes. */
@@ -21,6 +22,8 @@ const MESSAGE_HEAD = 5;
 
 export interface CopyMaskerOptions {
   readonly maxRow?: number;
+  /** For speed alone: rewrites chunks of whole rows in text whose masks are constant. */
+  readonly native?: RowLibrary;
   /** client_encoding is one where bytes of longer characters look like ASCII: SJIS, BIG5, GBK, UHC, GB18030, JOHAB. */
   readonly asciiUnsafe?: boolean;
 }
@@ -30,6 +33,7 @@ export class CopyMasker {
   readonly #format: CopyFormat;
   readonly #candidates: Candidates | null;
   readonly #maxRow: number;
+  readonly #constant: ConstantRows | null;
   readonly #waiting = new OutBuffer(1024);
 
   /**
@@ -49,6 +53,8 @@ export class CopyMasker {
     this.#format = binary ? new CopyBinary(columns) : new CopyLines(columns, copy, options.asciiUnsafe === true);
     this.#candidates = detection === null ? null : new Candidates(detection.scanner);
     this.#maxRow = options.maxRow ?? MAX_COPY_ROW;
+    const native = options.native;
+    this.#constant = native !== undefined && this.#format instanceof CopyLines ? this.#format.constants(native) : null;
   }
 
   /**
@@ -68,6 +74,9 @@ export class CopyMasker {
    */
   messages(chunk: Buffer, start: number, end: number, out: OutBuffer): void {
     if (start < 0 || end > chunk.length || start > end) throw violation('a range outside its chunk');
+    if (this.#constant !== null && this.#waiting.length === 0 && this.#format.pastHeader) {
+      if (this.#constant.mask(chunk, start, end, out)) return;
+    }
     let candidates = start < end ? this.#scan(chunk, start, end) : null;
     let at = start;
     while (at < end) {
