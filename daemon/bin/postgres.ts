@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { Obligations } from '../core/mask.ts';
 import type { Resource } from '../core/resource.ts';
-import { readCredential } from '../credentials/credentials.ts';
+import type { Credentials } from '../credentials/credentials.ts';
 import { connectUpstream, UpstreamChannel } from '../flow/channel.ts';
 import { loadMaskKey } from '../masking/key.ts';
 import { openScanLibrary } from '../masking/library.ts';
@@ -21,6 +21,7 @@ import { STARTUP } from '../protocols/postgres/wire.ts';
 import type { Protocol } from '../protocols/protocol.ts';
 
 export interface PostgresOptions {
+  readonly credentials: Credentials;
   readonly stateDir: string;
   /** Path of libsluice.so. */
   readonly library: string;
@@ -67,7 +68,11 @@ export async function openPostgres(options: PostgresOptions): Promise<OpenedPost
     return scanner;
   };
   const parser = new SqlParser();
-  const databases = new Databases({ analyzer: new Analyzer(parser), connect, onFault: options.onFault });
+  const databases = new Databases({
+    analyzer: new Analyzer(parser),
+    connect: (resource, account, database) => connect(options.credentials, resource, account, database),
+    onFault: options.onFault,
+  });
   const sweep = setInterval(() => databases.sweep(), SWEEP);
   sweep.unref();
   const protocol = postgres({
@@ -88,18 +93,18 @@ export async function openPostgres(options: PostgresOptions): Promise<OpenedPost
 }
 
 /** A connection of sluice's own, for the catalog: same account, same credential as the flows, never writing. */
-async function connect(resource: Resource, account: string, database: string) {
+async function connect(credentials: Credentials, resource: Resource, account: string, database: string) {
   const login = new AbortController();
   const timer = setTimeout(() => login.abort(), LOGIN);
   const channel = new UpstreamChannel(await connectUpstream(resource, login.signal), login.signal, resource);
   try {
-    const credential = resource.credential === undefined ? {} : await readCredential(resource.credential);
+    const credential = resource.credential === undefined ? {} : await credentials.read(resource.credential);
     const binding = await encrypt({ resource }, channel, credential.clientCertificate);
     const client = await QueryClient.login(channel, {
       credential,
       user: account,
       database,
-      parameters: { application_name: 'sluice catalog', default_transaction_read_only: 'on', search_path: '' },
+      parameters: { application_name: 'sluice catalog', default_transaction_read_only: 'on' },
       version: STARTUP.protocol30,
       encrypted: channel.encrypted,
       binding,

@@ -11,7 +11,7 @@ import { handlers } from '../control/handlers.ts';
 import { ControlServer } from '../control/server.ts';
 import { SluiceError } from '../core/errors.ts';
 import type { Session } from '../core/principal.ts';
-import { readCredential } from '../credentials/credentials.ts';
+import { Credentials } from '../credentials/credentials.ts';
 import { Flows } from '../flow/flows.ts';
 import { type FlowParts, LIMITS } from '../flow/parts.ts';
 import { LocalUsers } from '../identify/local.ts';
@@ -82,7 +82,9 @@ async function start(config: Config): Promise<() => Promise<void>> {
   const ca = join(config.runDir, 'ca.pem');
   writeFileSync(ca, authority.pem, { mode: 0o644 });
 
+  const credentials = new Credentials();
   const postgres = await openPostgres({
+    credentials,
     stateDir: config.stateDir,
     library: config.library,
     statementBytes: config.limits.statementBytes,
@@ -92,7 +94,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     policy: () => live.current,
     recorder: audit,
     approve: (ask) => approvals.request(ask),
-    credential: async (resource) => (resource.credential === undefined ? null : readCredential(resource.credential)),
+    credential: async (resource) => (resource.credential === undefined ? null : credentials.read(resource.credential)),
     secureContext: async (names) => (await authority.leafFor(names)).context,
     tokenIs: (session, text) => sessions.tokenIs(session, text),
     token: (session) => sessions.token(session),

@@ -23,14 +23,15 @@ export class Verdicts {
       this.#kept = new WeakMap();
       this.#policy = policy.version;
     }
-    const kept = this.#kept.get(classified);
-    if (kept !== undefined) return kept;
+    const key = classified.like ?? classified;
+    const kept = this.#kept.get(key);
+    if (kept !== undefined) return key === classified ? kept : { ...kept, classified };
     const now = Date.now();
     const question = { session: this.#session, resource: this.#resource, now };
     const decisions = classified.operations.map((operation) => policy.decide({ ...question, operation }));
     const plan = classified.protect(policy.obligations(this.#session.principal, this.#resource));
     const verdict: Verdict = { classified, plan, policy: policy.version, decisions };
-    if (!policy.volatile) this.#kept.set(classified, verdict);
+    if (!policy.volatile) this.#kept.set(key, verdict);
     return verdict;
   }
 }

@@ -31,6 +31,8 @@ export interface Plan {
 export interface Classified {
   /** One per statement of a batch, in order; empty for an empty batch. */
   readonly operations: readonly Operation[];
+  /** One that differs in the text of its operations alone: decisions that don't look at text hold for both. */
+  readonly like?: Classified;
   /** Same plan for the same obligations object. */
   protect(obligations: Obligations): Plan;
 }

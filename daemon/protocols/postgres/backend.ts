@@ -386,6 +386,7 @@ export class Backend {
 
   #failed(body: Buffer, first: Answer | undefined, out: Outlet): Buffer | undefined {
     const { session } = this.#parts;
+    session.failed();
     const code = errorField(body, 'C') ?? 'XX000';
     const fatal = errorField(body, 'V') !== 'ERROR';
     let instead: Buffer | undefined;

@@ -9,6 +9,8 @@ export interface Statements {
   /** The catalog as it is now. A promise where it has to be read first. Rejects with SluiceError. */
   catalog(): Catalog | Promise<Catalog>;
   analyze(text: string, names: Names): readonly Analysis[] | Promise<readonly Analysis[]>;
+  /** What a FunctionCall of the function with this oid does. */
+  analyzeCall(oid: number, names: Names): Analysis | Promise<Analysis>;
   protect(analysis: Analysis, obligations: Obligations, names: Names): Protection;
   /** The mask on a column that the server names by table and number; 'unknown': the catalog does not have the table. */
   maskOf(tableOid: number, attnum: number, obligations: Obligations): ColumnMask | null | 'unknown';
@@ -32,10 +34,13 @@ export class PgClassified implements Classified {
   readonly operations: readonly Operation[];
   readonly analyses: readonly Analysis[];
   readonly names: Names;
+  readonly like?: PgClassified;
   readonly #statements: Statements;
   #plan: PgPlan | null = null;
 
-  constructor(analyses: readonly Analysis[], names: Names, statements: Statements) {
+  /** `like`: the same statement with other constants, whose plan holds for this one too. */
+  constructor(analyses: readonly Analysis[], names: Names, statements: Statements, like?: PgClassified) {
+    if (like !== undefined) this.like = like;
     this.analyses = analyses;
     this.operations = analyses.map((analysis) => analysis.operation);
     this.names = names;
@@ -43,12 +48,20 @@ export class PgClassified implements Classified {
   }
 
   protect(obligations: Obligations): PgPlan {
+    if (this.like !== undefined) return this.like.protect(obligations);
     if (this.#plan?.obligations === obligations) return this.#plan;
     this.#plan = this.#make(obligations);
     return this.#plan;
   }
 
   #make(obligations: Obligations): PgPlan {
+    const plan = this.#masked(obligations);
+    const forbidden = this.analyses.find((analysis) => analysis.forbidden !== undefined)?.forbidden;
+    if (forbidden === undefined) return plan;
+    return { ...plan, refuse: { code: 'PROTOCOL_UNSUPPORTED', message: `sluice: ${forbidden}` } };
+  }
+
+  #masked(obligations: Obligations): PgPlan {
     const copies = this.analyses.map((analysis) => analysis.copyOut);
     if (obligations.masks.length === 0) {
       const clear = obligations.detect.length === 0;

@@ -65,7 +65,7 @@ export class PostgresCodec implements Codec {
   /** Follows the rest of a long message. */
   #after: Buffer | null = null;
   #names: { readonly names: Names; readonly generation: number } | null = null;
-  readonly #classified = new WeakMap<readonly Analysis[], PgClassified>();
+  readonly #classified = new WeakMap<object, PgClassified>();
 
   constructor(options: CodecOptions) {
     this.#options = options;
@@ -338,7 +338,6 @@ export class PostgresCodec implements Codec {
       return this.#keep(act, prepared.analyses, () => this.#namesOf(catalog));
     }
     if (act.step === 'bind' && prepared === null) return this.#keep(act, [], () => this.#namesOf(catalog));
-    if (act.step === 'call') act.text = callText(act.frame.bytes, catalog);
     const stale = session.stale(catalog.version);
     if (stale.length > 0) return this.#renew(stale, catalog).then(() => this.#analyze(act, catalog));
     return this.#analyze(act, catalog);
@@ -346,17 +345,28 @@ export class PostgresCodec implements Codec {
 
   #analyze(act: PgAct, catalog: Catalog): PgClassified | Promise<PgClassified> {
     const names = this.#namesOf(catalog);
-    const analyses = this.#options.statements.analyze(act.text, names);
+    const analyses = act.step === 'call' ? this.#call(act, names) : this.#options.statements.analyze(act.text, names);
     if (analyses instanceof Promise) return analyses.then((made) => this.#keep(act, made, () => names));
     return this.#keep(act, analyses, () => names);
   }
 
+  /** FunctionCall: oid(int32) … */
+  #call(act: PgAct, names: Names): readonly Analysis[] | Promise<readonly Analysis[]> {
+    const { bytes } = act.frame;
+    if (bytes.length < 9) throw new SluiceError('PROTOCOL_VIOLATION', 'a FunctionCall without a function came');
+    const made = this.#options.statements.analyzeCall(bytes.readUInt32BE(5), names);
+    return made instanceof Promise ? made.then((analysis) => [analysis]) : [made];
+  }
+
   #keep(act: PgAct, analyses: readonly Analysis[], names: () => Names): PgClassified {
-    let made = this.#classified.get(analyses);
+    const template = analyses.length === 1 ? analyses[0]!.template : undefined;
+    const key = template ?? analyses;
+    let made = this.#classified.get(key);
     if (made === undefined) {
       made = new PgClassified(analyses, names(), this.#options.statements);
-      this.#classified.set(analyses, made);
+      this.#classified.set(key, made);
     }
+    if (made.analyses !== analyses) made = new PgClassified(analyses, made.names, this.#options.statements, made);
     act.classified = made;
     return made;
   }
@@ -461,6 +471,10 @@ export class PostgresCodec implements Codec {
         case 'notify':
           made.push({ kind: 'notify', payload: change.payload });
           break;
+        case 'rollback':
+        case 'rollback-to':
+          made.push({ kind: 'rollback' });
+          break;
         case 'discard':
         case 'catalog':
           made.push({ kind: change.kind });
@@ -485,15 +499,6 @@ export class PostgresCodec implements Codec {
     this.#answers.push(answer('parse', { replacement }));
     return poisonParse();
   }
-}
-
-/** FunctionCall: oid(int32) … : a statement that calls the same function, for the analysis. */
-function callText(bytes: Buffer, catalog: Catalog): string {
-  const func = bytes.length >= 9 ? catalog.functionByOid(bytes.readUInt32BE(5)) : undefined;
-  if (func === undefined)
-    throw new SluiceError('STATEMENT_UNPARSABLE', 'a FunctionCall names a function that the catalog does not have');
-  const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
-  return `SELECT ${quoted(func.schema)}.${quoted(func.name)}(${func.argTypes.map((_, i) => `$${i + 1}`).join(', ')})`;
 }
 
 /**

@@ -9,7 +9,7 @@ import type { Resource } from '../../core/resource.ts';
 import type { Statements } from './classify.ts';
 import type { QueryClient } from './login/client.ts';
 import type { Analyzer } from './sql/analyzer.ts';
-import { CatalogSource } from './sql/catalog.ts';
+import { CatalogSource, SystemCatalogs } from './sql/catalog.ts';
 import type { Catalog, Names } from './sql/model.ts';
 import { columnMask, protect } from './sql/protect.ts';
 
@@ -35,6 +35,7 @@ export interface DatabaseParts {
 export class Databases {
   readonly #parts: DatabaseParts;
   readonly #known = new Map<string, Database>();
+  readonly #systems = new SystemCatalogs();
 
   constructor(parts: DatabaseParts) {
     this.#parts = parts;
@@ -44,7 +45,7 @@ export class Databases {
     const key = JSON.stringify([resource.name, resource.host, resource.port, account, database]);
     let known = this.#known.get(key);
     if (known === undefined) {
-      known = new Database(this.#parts, resource, account, database);
+      known = new Database(this.#parts, this.#systems, resource, account, database);
       this.#known.set(key, known);
     }
     known.used();
@@ -68,6 +69,7 @@ export class Databases {
 
 export class Database implements Statements {
   readonly #parts: DatabaseParts;
+  readonly #systems: SystemCatalogs;
   readonly #resource: Resource;
   readonly #account: string;
   readonly #database: string;
@@ -79,8 +81,9 @@ export class Database implements Statements {
   #checked = 0;
   #usedAt = 0;
 
-  constructor(parts: DatabaseParts, resource: Resource, account: string, database: string) {
+  constructor(parts: DatabaseParts, systems: SystemCatalogs, resource: Resource, account: string, database: string) {
     this.#parts = parts;
+    this.#systems = systems;
     this.#resource = resource;
     this.#account = account;
     this.#database = database;
@@ -108,6 +111,10 @@ export class Database implements Statements {
 
   analyze(text: string, names: Names) {
     return this.#parts.analyzer.analyze(text, names);
+  }
+
+  analyzeCall(oid: number, names: Names) {
+    return this.#parts.analyzer.analyzeCall(oid, names);
   }
 
   protect = protect;
@@ -163,7 +170,7 @@ export class Database implements Statements {
   async #read(): Promise<Catalog> {
     this.#connection ??= this.#parts.connect(this.#resource, this.#account, this.#database);
     const { client } = await this.#connection;
-    this.#source ??= new CatalogSource(client);
+    this.#source ??= new CatalogSource(client, this.#systems);
     return this.#source.catalog();
   }
 }

@@ -2,7 +2,6 @@
 import type { Protocol } from '../protocol.ts';
 import { decline, type GreetParts, greet } from './greet.ts';
 import { errorResponse } from './refusal.ts';
-import { TLS_HANDSHAKE } from './startup.ts';
 import { MAX_STARTUP, STARTUP } from './wire.ts';
 
 export function postgres(parts: GreetParts): Protocol {
@@ -19,7 +18,7 @@ export function postgres(parts: GreetParts): Protocol {
 
 /** length(int32) code(int32): a first packet of PostgreSQL's; a TLS handshake may be anybody's. */
 export function recognise(first: Buffer): 'yes' | 'no' | 'more' {
-  if (first.length > 0 && (first[0] !== 0 || first[0] === TLS_HANDSHAKE)) return 'no';
+  if (first.length > 0 && first[0] !== 0) return 'no';
   if (first.length < 8) return 'more';
   const length = first.readUInt32BE(0);
   const code = first.readUInt32BE(4);

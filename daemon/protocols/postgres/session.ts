@@ -35,6 +35,8 @@ export type Change =
   | { readonly kind: 'path'; readonly path: readonly string[] | 'default' | 'unknown' }
   | { readonly kind: 'notify'; readonly payload: string }
   | { readonly kind: 'discard' }
+  /** Of the transaction or to a savepoint: settings made since are undone. */
+  | { readonly kind: 'rollback' }
   | { readonly kind: 'catalog' };
 
 interface Pending {
@@ -44,6 +46,10 @@ interface Pending {
 
 /** Most names a session may hold at once; a client that makes more is refused. */
 export const MAX_NAMES = 10_000;
+/** Stands for the path of the beginning, and for all schemas; no schema has such a name. */
+const DEFAULT: readonly string[] = ['\0default'];
+const EVERYWHERE: readonly string[] = ['\0everywhere'];
+const MAX_PATHS = 16;
 /** Payloads of NOTIFY that are remembered as written out by the client itself. */
 const MAX_PAYLOADS = 256;
 
@@ -52,7 +58,13 @@ export class SessionNames {
   readonly #prepared = new Map<string, Prepared>();
   readonly #portals = new Map<string, Portal>();
   readonly #cursors = new Map<string, (readonly Origin[] | null)[]>();
+  /**
+   * Every search_path that may hold: an error or a rollback restores the one before, in a transaction of one message too.
+   * Null: the one of the beginning.
+   */
   #paths: (readonly string[])[] | null = null;
+  /** The last of them alone holds, once the server is idle again and nothing failed. */
+  #settling = false;
   #startPath: readonly string[] | null = null;
   readonly #payloads = new Set<string>();
   #pending: Pending[] = [];
@@ -175,13 +187,15 @@ export class SessionNames {
         return;
       case 'path': {
         this.pathGeneration++;
-        const paths = change.path === 'default' ? this.#startPath : change.path === 'unknown' ? [] : change.path;
-        if (paths === null) this.#paths = null;
-        else if (change.path === 'unknown') this.#paths = [...(this.#paths ?? []), paths];
-        // A rollback restores the path of before, so inside a transaction the older ones stay possible.
-        else this.#paths = this.inTransaction ? [...(this.#paths ?? [['$default']]), paths] : [paths];
+        const path = change.path === 'default' ? this.#startPath : change.path === 'unknown' ? EVERYWHERE : change.path;
+        this.#paths = [...(this.#paths ?? [DEFAULT]), path ?? DEFAULT];
+        if (this.#paths.length > MAX_PATHS) this.#paths = [EVERYWHERE];
+        this.#settling = !this.inTransaction;
         return;
       }
+      case 'rollback':
+        this.#settling = false;
+        return;
       case 'notify':
         if (this.#payloads.size >= MAX_PAYLOADS) this.#payloads.clear();
         this.#payloads.add(change.payload);
@@ -191,7 +205,7 @@ export class SessionNames {
         this.#prepared.clear();
         this.#portals.clear();
         this.#cursors.clear();
-        this.#paths = null;
+        this.#paths = this.inTransaction ? this.#paths : null;
         return;
       case 'catalog':
         this.dirty = true;
@@ -204,11 +218,18 @@ export class SessionNames {
     return this.#pending.some(({ change }) => change.kind === 'notify' && change.payload === payload);
   }
 
+  /** Something failed: what was set before it in the same transaction is undone. */
+  failed(): void {
+    this.#settling = false;
+  }
+
   /** What names mean to a statement that is analysed now. */
   names(catalog: Catalog): Names {
     const start = this.#startPath ?? catalog.searchPath;
-    let paths = (this.#paths ?? [start]).map((path) => (path[0] === '$default' ? start : path));
-    if (paths.some((path) => path.length === 0)) paths = [[...catalog.schemas]];
+    const resolve = (path: readonly string[]) =>
+      path === DEFAULT ? start : path === EVERYWHERE ? [...catalog.schemas] : path;
+    let paths = (this.#paths ?? [DEFAULT]).map(resolve);
+    let stale = this.dirty;
     const own = this.#pending.filter((entry) => entry.segment === this.segment);
     const prepared = new Map<string, readonly Analysis[]>();
     for (const [name, value] of this.#prepared) if (name !== '') prepared.set(name, value.analyses);
@@ -222,8 +243,9 @@ export class SessionNames {
         cursors.set(change.name, [change.value.prepared.analyses[0]?.outputs ?? null]);
       else if (change.kind === 'path' && change.path !== 'default' && change.path !== 'unknown') paths = [change.path];
       else if (change.kind === 'path') paths = [...paths, change.path === 'default' ? start : [...catalog.schemas]];
+      else if (change.kind === 'catalog') stale = true;
     }
-    return { catalog, paths, prepared, cursors };
+    return { catalog, paths, stale, prepared, cursors };
   }
 
   /** Whether names() is the same as for a fresh session: the common case, which callers cache. */
@@ -232,6 +254,7 @@ export class SessionNames {
       this.#pending.length === 0 &&
       this.#paths === null &&
       this.#startPath === null &&
+      !this.dirty &&
       this.#cursors.size === 0 &&
       this.#named === 0
     );
@@ -244,6 +267,12 @@ export class SessionNames {
   /** ReadyForQuery came: cursors without hold are gone with their transaction, but which ones hold is not kept: all stay. */
   ready(status: number): void {
     this.inTransaction = status !== 0x49;
-    if (!this.inTransaction) this.#portals.clear();
+    if (this.inTransaction) return;
+    this.#portals.clear();
+    if (this.#settling && this.#paths !== null) {
+      this.#paths = this.#paths.slice(-1);
+      if (this.#paths[0] === DEFAULT) this.#paths = null;
+    }
+    this.#settling = false;
   }
 }
