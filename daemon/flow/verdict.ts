@@ -56,7 +56,11 @@ function denialOf(decision: Decision): Refusal {
 }
 
 export function refusalFrom(error: SluiceError): Refusal {
-  const position = (error as { position?: unknown }).position;
-  const refusal = { code: error.code, message: error.message, hint: error.hint };
-  return typeof position === 'number' ? { ...refusal, position } : refusal;
+  const { complaint, position } = error as { complaint?: unknown; position?: unknown };
+  // The words of the protocol's own parser need no advice of ours.
+  if (typeof complaint === 'string') {
+    const native = { code: error.code, message: complaint };
+    return typeof position === 'number' && position > 0 ? { ...native, position } : native;
+  }
+  return { code: error.code, message: error.message, hint: error.hint };
 }

@@ -27,7 +27,7 @@ resources:
   if (kind === 'reads-only') {
     return `${head}rules:
   - name: reads only
-    allow: [read, session]
+    allow: [read]
     who: {groups: [ai-agents]}
     on: corpus
 `;

@@ -43,6 +43,9 @@ export class Analyzer {
   readonly #bodyBytes: number;
   readonly #snapshots = new WeakMap<Catalog, Snapshot>();
   readonly #contextKeys = new WeakMap<object, string>();
+  /** Catalogs of two servers can agree in name, account and version, so each snapshot has a number of its own. */
+  readonly #catalogIds = new WeakMap<Catalog, number>();
+  #catalogs = 0;
   #contexts = new Map<string, Generation>();
   #sql = new Map<string, ParsedBatch | Unparsable>();
   #plpgsql = new Map<string, ParsedFunction | Unparsable>();
@@ -171,12 +174,17 @@ export class Analyzer {
     return found;
   }
 
-  /** Version and identity of the catalog, and the paths, as one string; remembered per Names object. */
+  /** The catalog and the paths as one string; remembered per Names object. */
   #contextKey(names: Names): string {
     let key = this.#contextKeys.get(names);
     if (key === undefined) {
       const { catalog, paths, stale } = names;
-      key = JSON.stringify([catalog.version, catalog.database, catalog.user, paths, stale ?? false]);
+      let id = this.#catalogIds.get(catalog);
+      if (id === undefined) {
+        id = ++this.#catalogs;
+        this.#catalogIds.set(catalog, id);
+      }
+      key = JSON.stringify([id, paths, stale ?? false]);
       this.#contextKeys.set(names, key);
     }
     return key;
