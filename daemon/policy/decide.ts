@@ -17,9 +17,9 @@ type ByEffect = Readonly<Record<Effect, readonly Rule[]>>;
 export class Conditions {
   readonly #question: Question;
   #facts: Facts | null = null;
-  readonly #answers = new Map<Rule, boolean>();
+  #answers: Map<Rule, boolean> | null = null;
   /** Rules whose condition could not be evaluated, and why. */
-  readonly failed = new Map<Rule, string>();
+  failed: Map<Rule, string> | null = null;
 
   constructor(question: Question) {
     this.#question = question;
@@ -27,6 +27,7 @@ export class Conditions {
 
   /** A condition that can't be evaluated holds for a rule that forbids or holds, and doesn't for one that grants. */
   holds(rule: Rule): boolean {
+    this.#answers ??= new Map();
     let answer = this.#answers.get(rule);
     if (answer === undefined) {
       try {
@@ -34,6 +35,7 @@ export class Conditions {
         answer = rule.when!.holds(this.#facts);
       } catch (error) {
         answer = rule.kind !== 'allow';
+        this.failed ??= new Map();
         this.failed.set(rule, plain((error as Error).message.split('\n')[0] ?? '', 120));
       }
       this.#answers.set(rule, answer);
@@ -42,10 +44,11 @@ export class Conditions {
   }
 
   note(rules: readonly Rule[]): string {
-    if (this.failed.size === 0) return '';
-    const failed = rules.filter((rule) => this.failed.has(rule));
+    const why = this.failed;
+    if (why === null) return '';
+    const failed = rules.filter((rule) => why.has(rule));
     if (failed.length === 0) return '';
-    return `; ${failed.map((rule) => `the condition of "${rule.name}" could not be evaluated (${this.failed.get(rule)}), so it ${rule.kind === 'allow' ? 'does not apply' : 'applies'}`).join('; ')}`;
+    return `; ${failed.map((rule) => `the condition of "${rule.name}" could not be evaluated (${why.get(rule)}), so it ${rule.kind === 'allow' ? 'does not apply' : 'applies'}`).join('; ')}`;
   }
 }
 
@@ -185,7 +188,7 @@ export class Bench {
   }
 
   #unmatched(access: Access | null, question: Question, conditions: Conditions): Decision {
-    const note = conditions.note(this.rules.filter((rule) => rule.kind === 'allow'));
+    const note = conditions.failed === null ? '' : conditions.note(this.rules.filter((rule) => rule.kind === 'allow'));
     return {
       outcome: 'deny',
       rule: null,

@@ -52,7 +52,7 @@ export function explain(policy: CompiledPolicy, question: Question): Explanation
     }
     if (matches.size === 0) return { matches: [], why: [...misses].slice(0, 3).join('; ') };
     if (rule.when !== null && !conditions.holds(rule)) {
-      const failed = conditions.failed.get(rule);
+      const failed = conditions.failed?.get(rule);
       return {
         matches: [],
         why:

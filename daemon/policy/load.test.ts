@@ -40,7 +40,7 @@ test('a fault names file, line, column, path and what was probably meant', () =>
     /operation has no vreb \(character 11 of the condition\) \(did you mean "verb"\?\)/,
   );
   assert.match(
-    rule('{name: n, who: {group: [g]}, on: shop, allow: [read]}')[0]!,
+    rule('{name: n, who: {group: [g]}, on: shop, allow: [read]}').join(),
     /who\.group: unknown key "group" \(did you mean "groups"\?\)/,
   );
   assert.match(

@@ -59,7 +59,7 @@ export class Regex {
       if (next === true) return true;
       state = next;
     }
-    return this.#step(state, EDGE) === true;
+    return (state.next[0] ?? this.#step(state, EDGE)) === true;
   }
 
   /** Index of the class that holds a code point. */

@@ -121,5 +121,6 @@ function mayUseColumn(columns: ReadonlySet<string>, tables: NameSet | null, acce
 
 function isVerb(pattern: string, verb: string): boolean {
   const upper = verb.toUpperCase();
-  return pattern.endsWith(' ') ? `${upper} `.startsWith(pattern) : upper === pattern;
+  if (!pattern.endsWith(' ')) return upper === pattern;
+  return upper.startsWith(pattern) || (upper.length === pattern.length - 1 && pattern.startsWith(upper));
 }

@@ -9,11 +9,23 @@ const MAX_NAME = 120;
 
 /** One line, no control characters, cut with an ellipsis. */
 export function plain(text: string, most = MAX_TEXT): string {
+  if (text.length <= most && isPlain(text)) return text;
   const line = text
     .replace(/[\p{Cc}\p{Zl}\p{Zp}\s]+/gu, ' ')
     .replace(/\p{Cf}/gu, '')
     .trim();
   return line.length <= most ? line : `${line.slice(0, most - 1)}…`;
+}
+
+/** Printable ASCII with single blanks within: nearly every text, found without a regular expression. */
+function isPlain(text: string): boolean {
+  let before = 32;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c < 32 || c > 126 || (c === 32 && before === 32)) return false;
+    before = c;
+  }
+  return before !== 32;
 }
 
 export function accessText(access: Access | null, operation: Operation): string {
