@@ -211,8 +211,17 @@ test('a cgroup that is gone or another one ends the session, and one that nobody
 test('a session that is being opened while cgroups are compared is left alone', async (t) => {
   const { host, start } = begin(t);
   const sessions = start();
+  // The cgroup is there, and the answer that says so is on its way.
+  const answered = Promise.withResolvers<void>();
+  const create = host.createSession.bind(host);
+  host.createSession = async (id) => {
+    const made = await create(id);
+    await answered.promise;
+    return made;
+  };
   const opening = sessions.open(OPENING);
   await sessions.reconcile();
+  answered.resolve();
   const { session } = await opening;
   assert.equal(sessions.find(session.cgroupId), session);
   assert.equal(host.cgroups.size, 1);
