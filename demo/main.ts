@@ -90,8 +90,9 @@ try {
   const shop = await opening;
   if (command.length > 0) await leave(await runCommand(shop, command));
   await new Story(shop, page).tell();
+  await shop.stop();
   page.title('Done');
-  page.say('Everything that was started is stopped and removed. Try your own command under the same policy:');
+  page.say('Everything that was started is stopped and removed. A command of your own under the same policy:');
   page.command('npm run demo -- psql');
   await leave(0);
 } catch (error) {

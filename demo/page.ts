@@ -42,7 +42,7 @@ export class Page {
 
   /** Words of the demo itself. */
   say(text: string): void {
-    for (const line of fold(text, WIDTH - INDENT.length)) this.#out.write(`${INDENT}${line.trimEnd()}\n`);
+    for (const line of fold(text, WIDTH - INDENT.length)) this.#out.write(`${INDENT}${line}`.trimEnd().concat('\n'));
   }
 
   /** A command, as the reader could type it. */
@@ -55,6 +55,6 @@ export class Page {
   output(text: string): void {
     const trimmed = text.replace(/\n+$/, '');
     if (trimmed === '') return;
-    for (const line of fold(trimmed, WIDTH - INDENT.length)) this.#out.write(`${INDENT}${line.trimEnd()}\n`);
+    for (const line of fold(trimmed, WIDTH - INDENT.length)) this.#out.write(`${INDENT}${line}`.trimEnd().concat('\n'));
   }
 }

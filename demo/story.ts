@@ -70,28 +70,26 @@ export class Story {
     this.#page.command(`sluice run -- ${typed(argv)}`);
     const child = this.#shop.stack.agent(argv, { env: this.#shop.env });
     const result = finished(child);
+    let notice = '';
     const id = await new Promise<string | null>((resolve) => {
-      let said = '';
-      child.stderr?.on('data', (chunk: Buffer) => {
-        said += chunk.toString();
-        const found = /held for approval ([\w-]+)/.exec(said);
-        if (found !== null) resolve(found[1] as string);
+      child.stderr?.on('data', (text: string) => {
+        notice += text;
+        const held = /held for approval ([\w-]+)\n(?:.*\n)*/.exec(notice);
+        if (held !== null) resolve(held[1]!);
       });
       void result.then(() => resolve(null));
     });
-    if (id === null) {
-      const { stdout, stderr } = await result;
-      this.#page.output(stdout + stderr);
-      throw new Error('the UPDATE was not held');
-    }
-    this.#page.say(`… psql waits: the statement is held for approval ${id}.`);
+    this.#page.output(notice);
+    if (id === null) throw new Error('the UPDATE was not held');
+    const shown = notice.length;
+    this.#page.say('… psql waits. You see this:');
     await this.#host(['approvals', 'show', id]);
     const yes = await this.#asked();
     await this.#host(['approvals', yes ? 'approve' : 'deny', id]);
     const { stdout, stderr } = await result;
     this.#page.say('');
     this.#page.say('… and psql goes on:');
-    this.#page.output(stderr + stdout);
+    this.#page.output(stderr.slice(shown) + stdout);
     await this.#direct('SELECT quantity FROM orders WHERE id = 3');
   }
 
@@ -103,7 +101,10 @@ export class Story {
     }
     const terminal = createInterface({ input: process.stdin, output: process.stdout });
     // readline takes Ctrl-C for itself.
-    terminal.on('SIGINT', () => process.kill(process.pid, 'SIGINT'));
+    terminal.on('SIGINT', () => {
+      process.stdout.write('\n');
+      process.kill(process.pid, 'SIGINT');
+    });
     const answer = await terminal.question('   Approve it? [Y/n] ');
     terminal.close();
     return !/^n/i.test(answer.trim());
@@ -123,7 +124,10 @@ export class Story {
 
   async #record(): Promise<void> {
     this.#page.step('All of it is on record');
-    await this.#host(['audit']);
+    const approvals = ['requested', 'decided', 'used'].map((what) => `TYPE=approval.${what}`);
+    await this.#host(['audit', 'TYPE=operation', ...approvals, '+', 'TYPE=flow.start', 'DECISION=deny']);
+    this.#page.say('');
+    this.#page.say('(The raw socket is not there: the kernel refused it before there was a connection.)');
     await this.#host(['verify']);
   }
 }

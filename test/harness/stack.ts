@@ -7,7 +7,17 @@
  * read-only bind mount that exists in its own mount namespace alone.
  */
 import { type ChildProcess, type StdioOptions, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ControlClient } from '../../daemon/control/client.ts';
@@ -128,10 +138,14 @@ class RunningStack implements Stack {
     mkdirSync(this.stateDir, { mode: 0o700 });
     for (const path of [this.runDir, this.stateDir, ...(options.daemonReads ?? [])])
       chownSync(path, daemon.uid, daemon.gid);
+    // Where the CLI looks for it.
+    symlinkSync(join(this.#helperDir, 'helper.sock'), join(this.runDir, 'helper.sock'));
     // One word, so that it can stand wherever a command is named.
     const agent = join(this.dir, 'agent');
     const words = `${CLI.join(' ')} run --user ${options.agent ?? 'sluice-agent'} -- "$@"`;
-    writeFileSync(agent, `#!/bin/sh\nSLUICE_RUN_DIR=${this.runDir} exec ${words}\n`, { mode: 0o755 });
+    // With compiled code kept, since some suites start hundreds of agents.
+    const env = `SLUICE_RUN_DIR=${this.runDir} NODE_COMPILE_CACHE=${join(this.dir, 'compiled')}`;
+    writeFileSync(agent, `#!/bin/sh\n${env} exec ${words}\n`, { mode: 0o755 });
     this.agentPrefix = [agent];
   }
 
