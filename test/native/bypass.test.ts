@@ -98,7 +98,7 @@ print(make(socket.AF_UNIX, socket.SOCK_STREAM), make(43, socket.SOCK_STREAM), ma
   test('a socket bound to another interface is refused', () =>
     gives(
       `
-s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, 25, b'eth0\\0'); print(attempt(lambda: s.connect(('198.51.100.23', 5433))))
+s = socket.socket(); s.settimeout(5); s.setsockopt(socket.SOL_SOCKET, 25, b'eth0\\0'); print(attempt(lambda: s.connect(('198.51.100.23', 5433))))
 `,
       'EPERM',
     ));

@@ -67,7 +67,7 @@ export const PYTHON = `
 import sys, socket, os, json, errno
 def connect(family, address, port, first=b''):
     s = socket.socket(family, socket.SOCK_STREAM)
-    s.settimeout(20)
+    s.settimeout(60)
     s.connect((address, port))
     text = b''
     peer = s.getpeername()

@@ -133,6 +133,32 @@ for family, there, far in ((socket.AF_INET, there, '198.51.100.23'), (socket.AF_
     assert.equal((JSON.parse((await host.python(session.id, ORIGIN)).stdout) as Origin).address, '198.51.100.23');
   });
 
+  test('refuses sockets and datagrams when the packet filters are gone', async () => {
+    const session = await host.session();
+    await host.startDaemon();
+    const { mount } = await host.helper.status();
+    await host.stopHelper('SIGKILL');
+    for (const name of ['egress', 'ingress']) rmSync(join(host.runDir, 'bpf/links', name));
+    const { stdout, stderr } = await runToEnd([
+      '/usr/bin/python3',
+      '-c',
+      `
+import socket, os, errno
+def attempt(f):
+    try: f(); return 'done'
+    except OSError as e: return errno.errorcode[e.errno]
+with open('${mount}${host.cgroup}/sessions/${session.id}/cgroup.procs', 'w') as f: f.write(str(os.getpid()))
+for family, addresses in ((socket.AF_INET, ['198.51.100.23', '127.0.0.1']), (socket.AF_INET6, ['fd00::66', '::1', '::ffff:127.0.0.1'])):
+    for address in addresses:
+        u = socket.socket(family, socket.SOCK_DGRAM); print(attempt(lambda: u.sendto(b'x', (address, 5433))), attempt(lambda: u.connect((address, 5433))))
+    print(attempt(lambda: socket.socket(family, socket.SOCK_RAW, 255)))
+`,
+    ]);
+    assert.equal(stderr, '');
+    const both = 'EPERM EPERM';
+    assert.deepEqual(stdout.trim().split('\n'), [both, both, 'EPERM', both, both, both, 'EPERM']);
+  });
+
   test('a full map of pending connections loses origins and never mixes them up', async () => {
     await host.stopHelper();
     assert.equal(host.detach('--kill').status, 0);
@@ -143,14 +169,15 @@ for family, there, far in ((socket.AF_INET, there, '198.51.100.23'), (socket.AF_
     const running = host.python(
       session.id,
       `
-import threading
+import threading, time
 # The client speaks first: with SYN cookies a full queue forgets a client that waits for the server to speak.
 answers = []
 def work(i):
     o = connect(socket.AF_INET, '198.51.100.%d' % i, 5000 + i, b'x')[0]
     answers.append('none' if o is None else 'right' if o['address'] == '198.51.100.%d' % i and o['port'] == 5000 + i else 'wrong')
 threads = [threading.Thread(target=work, args=(i,)) for i in range(1, 21)]
-[t.start() for t in threads]
+# Apart, so that their SYNs, sent again after the same time, do not meet in a queue of one.
+for t in threads: t.start(); time.sleep(0.05)
 [t.join() for t in threads]
 print(json.dumps({k: answers.count(k) for k in ('none', 'right', 'wrong')}))
 `,
