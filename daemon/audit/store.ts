@@ -42,7 +42,8 @@ const RESERVE = 8 * 1_048_576;
 /** Journal space that only such events may use. */
 const JOURNAL_RESERVE = 4 * 1_048_576;
 const DRAIN_MS = 200;
-const DRAIN_EVENTS = 2_048;
+const DRAIN_EVENTS = 512;
+/** One transaction each: several at once, one of them failing, leave lmdb-js with promises that never settle. */
 const DRAIN_MAX = 4_096;
 const DRAIN_BYTES = 2_097_152;
 const SYNC_MS = 1_000;
@@ -317,7 +318,8 @@ export class AuditStore implements Recorder, Log {
     this.#draining ??= this.#drainOnce().finally(() => {
       this.#draining = null;
       if (this.#refusal === null && this.#pending.length >= DRAIN_EVENTS) void this.#drain();
-      else if (this.#pending.length > 0 && !this.#closed) this.#drainTimer ??= setTimeout(this.#drainSoon, this.#refusal === null ? DRAIN_MS : PROBE_MS);
+      else if (this.#pending.length > 0 && !this.#closed)
+        this.#drainTimer ??= setTimeout(this.#drainSoon, this.#refusal === null ? DRAIN_MS : PROBE_MS);
     });
     return this.#draining;
   }
@@ -565,9 +567,14 @@ function refusalFor(error: unknown, what: string, dir: string): SluiceError {
   if (error instanceof SluiceError) return error;
   const { code, message } = error as { code?: unknown; message?: string };
   const full =
-    code === 'ENOSPC' || code === 'EDQUOT' || /No space left|MDB_MAP_FULL|quota exceeded/i.test(message ?? '') || room(dir) < LEAST_ROOM;
+    code === 'ENOSPC' ||
+    code === 'EDQUOT' ||
+    /No space left|MDB_MAP_FULL|quota exceeded/i.test(message ?? '') ||
+    room(dir) < LEAST_ROOM;
   const where = full ? ` (${room(dir)} bytes are free in ${dir})` : '';
-  return new SluiceError(full ? 'AUDIT_FULL' : 'AUDIT_FAILED', `${what}: ${message ?? String(error)}${where}`, { cause: error });
+  return new SluiceError(full ? 'AUDIT_FULL' : 'AUDIT_FAILED', `${what}: ${message ?? String(error)}${where}`, {
+    cause: error,
+  });
 }
 
 function room(dir: string): number {

@@ -80,7 +80,7 @@ export class Table {
 
   /** Puts events in one transaction with their index. Resolves when they are on disk; rejects when they are not kept. */
   async put(rows: readonly Row[], mark: Mark | null): Promise<void> {
-    const writes = new Writes();
+    const writes = new Writes(this.#root);
     for (const row of rows) {
       const block = Math.floor(row.seq / BLOCK);
       if (block !== this.#open.block) this.#turn(block, row.time, writes);
@@ -92,7 +92,7 @@ export class Table {
     if (rows.length > 0) writes.add(this.#blocks.put(this.#open.block, { ...this.#span }));
     if (mark !== null) writes.add(this.#marks.put(mark.seq, mark));
     try {
-      await writes.done(this.#root);
+      await writes.done();
     } catch (error) {
       // What the failed transaction held has to be indexed again.
       this.#open = new BlockTerms(-1);
@@ -110,7 +110,7 @@ export class Table {
 
   /** Removes events up to and with `upTo` and leaves the signed record of it. Resolves when on disk. */
   async prune(from: number, upTo: number, record: Pruned): Promise<void> {
-    const writes = new Writes();
+    const writes = new Writes(this.#root);
     writes.add(this.#state.put('pruned', record));
     for (let seq = from; seq <= upTo; seq++) writes.add(this.#events.remove(seq));
     for (const { key } of this.#marks.getRange({ start: 0, end: upTo + 1 })) writes.add(this.#marks.remove(key));
@@ -122,7 +122,7 @@ export class Table {
         terms.add(decode(entry.bytes), (key) => writes.add(this.#terms.remove([key, block])));
       }
     }
-    await writes.done(this.#root);
+    await writes.done();
     await this.#root.flushed;
   }
 
@@ -170,9 +170,9 @@ export class Table {
   }
 
   async setState(key: string, value: unknown): Promise<void> {
-    const writes = new Writes();
+    const writes = new Writes(this.#root);
     writes.add(this.#state.put(key, value));
-    await writes.done(this.#root);
+    await writes.done();
     await this.#root.flushed;
   }
 
@@ -186,8 +186,13 @@ export class Table {
  * would end the process. They reject with a general error whose `commitError` is a promise that rejects with the real one.
  */
 class Writes {
+  readonly #root: RootDatabase;
   readonly #promises: Promise<unknown>[] = [];
   #last: Promise<boolean> | null = null;
+
+  constructor(root: RootDatabase) {
+    this.#root = root;
+  }
 
   add(write: Promise<boolean>): void {
     if (write === this.#last) return;
@@ -196,10 +201,10 @@ class Writes {
   }
 
   /** @throws Error of the system or of LMDB */
-  async done(root: RootDatabase): Promise<void> {
+  async done(): Promise<void> {
     // lmdb-js opens the batch with an instruction that has a promise of its own; it exists once its immediate has run.
     await turn();
-    root.committed.then(nothing, nothing);
+    this.#root.committed.then(nothing, nothing);
     const failed = (await Promise.allSettled(this.#promises)).find((outcome) => outcome.status === 'rejected');
     if (failed === undefined) return;
     const general = failed.reason as Error & { commitError?: Promise<never> };

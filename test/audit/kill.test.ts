@@ -30,7 +30,15 @@ test('kill -9 at any moment loses no acknowledged event, and the chain goes on',
   const dir = mkdtempSync(join(tmpdir(), 'sluice-kill-'));
   try {
     // Different counts end at different moments: before the first drain, within one, after segments were reused.
-    for (const [perTurn, until] of [[1, 1], [1, 40], [3, 700], [7, 5_000], [1, 333], [200, 30_000], [3, 4_100]] as const) {
+    for (const [perTurn, until] of [
+      [1, 1],
+      [1, 40],
+      [3, 700],
+      [7, 5_000],
+      [1, 333],
+      [200, 30_000],
+      [3, 4_100],
+    ] as const) {
       const acknowledged = await killed(dir, perTurn, until);
       const archive = new Archive(dir);
       const found = await verifyChain(archive, loadPublicKey(join(dir, 'host.pub')));
@@ -55,9 +63,13 @@ test('fdatasync of the journal ends before durable is told', { timeout: 60_000 }
   const dir = mkdtempSync(join(tmpdir(), 'sluice-sync-'));
   const trace = join(dir, 'trace');
   try {
-    const child = spawn('strace', ['-f', '-y', '-e', 'trace=write,pwrite64,fdatasync,fsync', '-o', trace, process.execPath, WRITER, dir, '3'], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    const child = spawn(
+      'strace',
+      ['-f', '-y', '-e', 'trace=write,pwrite64,fdatasync,fsync', '-o', trace, process.execPath, WRITER, dir, '3'],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
     let durable = 0;
     let missing = false;
     child.on('error', () => {
@@ -75,7 +87,8 @@ test('fdatasync of the journal ends before durable is told', { timeout: 60_000 }
     let synced = false;
     let told = 0;
     for (const line of readFileSync(trace, 'utf8').split('\n')) {
-      if (/fdatasync\(\d+<[^>]*\/journal\.\d+>\)\s+= 0/.test(line) || /<\.\.\. fdatasync resumed>\)\s+= 0/.test(line)) synced = true;
+      if (/fdatasync\(\d+<[^>]*\/journal\.\d+>\)\s+= 0/.test(line) || /<\.\.\. fdatasync resumed>\)\s+= 0/.test(line))
+        synced = true;
       else if (/(pwrite64|write)\(\d+<[^>]*\/journal\.\d+>/.test(line)) synced = false;
       else if (/write\(1<[^>]*>, "d \d/.test(line)) {
         assert.ok(synced, `told without a sync: ${line}`);
