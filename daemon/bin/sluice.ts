@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command line: puts commands and stages together. Stages are loaded by the command that needs them. */
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import type { Context } from '../cli/context.ts';
 import { describe, FAILED, NOT_RUN } from '../cli/failure.ts';
@@ -11,7 +12,7 @@ import { SluiceError } from '../core/errors.ts';
 import type { Event } from '../core/event.ts';
 
 const context: Context = {
-  paths: pathsFrom(process.env),
+  paths: pathsFrom(process.env, fileURLToPath(new URL('../../build/native', import.meta.url))),
   connect: () => ControlClient.connect(context.paths.control),
   lookUp: async (uid) => (await import('../identify/local.ts')).lookUp(uid),
   uidOf: async (name) => (await import('../identify/local.ts')).uidOf(name),

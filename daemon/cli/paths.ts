@@ -1,7 +1,6 @@
 /** Where the parts of sluice find each other. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 
 export interface Paths {
   /** Sockets of daemon and helper. */
@@ -13,9 +12,11 @@ export interface Paths {
   readonly launch: string;
 }
 
-/** SLUICE_RUN_DIR, SLUICE_LIB_DIR (empty counts as absent), else where the package puts them; in a checkout, where make does. */
-export function pathsFrom(env: Readonly<Record<string, string | undefined>>): Paths {
-  const built = fileURLToPath(new URL('../../build/native', import.meta.url));
+/**
+ * SLUICE_RUN_DIR, SLUICE_LIB_DIR (empty counts as absent), else where the package puts them.
+ * @param built where make puts native programs in a checkout; counts when they are there.
+ */
+export function pathsFrom(env: Readonly<Record<string, string | undefined>>, built: string): Paths {
   const runDir = env.SLUICE_RUN_DIR || '/run/sluice';
   const libDir = env.SLUICE_LIB_DIR || (existsSync(join(built, 'sluice-launch')) ? built : '/usr/lib/sluice');
   return {
