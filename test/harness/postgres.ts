@@ -137,12 +137,9 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   let port = 0;
   for (let tries = 1; child === undefined; tries++) {
     port = await freePort();
-    const started = spawn(join(bin, 'postgres'), ['-D', data, '-p', String(port)], {
-      ...spawnAs,
-      stdio: ['ignore', 'ignore', 'pipe'],
-      // Ctrl-C at a terminal would stop it before those that use it.
-      detached: true,
-    });
+    // When the test itself is killed, the kernel stops the server.
+    const args = ['--pdeathsig', 'QUIT', join(bin, 'postgres'), '-D', data, '-p', String(port)];
+    const started = spawn('/usr/bin/setpriv', args, { ...spawnAs, stdio: ['ignore', 'ignore', 'pipe'] });
     const up = await new Promise<boolean>((resolve) => {
       started.stderr!.setEncoding('utf8').on('data', (text: string) => {
         log += text;
@@ -157,7 +154,10 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     } else log = '';
   }
   const server = child;
-  const atExit = () => server.kill('SIGQUIT');
+  const atExit = () => {
+    server.kill('SIGQUIT');
+    rmSync(dir, { recursive: true, force: true });
+  };
   process.once('exit', atExit);
 
   const psql = async (sql: string, database = 'postgres') => {
