@@ -32,7 +32,7 @@ export interface PostgresOptions {
 export interface OpenedPostgres {
   readonly protocol: Protocol;
   /** What clients in a session look for. */
-  environment(token: string, ca: string): Readonly<Record<string, string>>;
+  environment(token: string, ca: string, resources: readonly Resource[]): Readonly<Record<string, string>>;
   close(): Promise<void>;
 }
 
@@ -83,7 +83,10 @@ export async function openPostgres(options: PostgresOptions): Promise<OpenedPost
   });
   return {
     protocol,
-    environment: (token, ca) => ({ PGPASSWORD: token, PGSSLROOTCERT: ca }),
+    environment: (token, ca, resources) => ({
+      ...(resources.some(wantsToken) ? { PGPASSWORD: token } : {}),
+      PGSSLROOTCERT: ca,
+    }),
     async close() {
       clearInterval(sweep);
       databases.close();
@@ -116,4 +119,9 @@ async function connect(credentials: Credentials, resource: Resource, account: st
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Elsewhere the token would stand in the way of a password of the client's own. */
+function wantsToken(resource: Resource): boolean {
+  return resource.protocol === 'postgres' && resource.login === 'token';
 }

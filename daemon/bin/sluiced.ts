@@ -133,7 +133,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
       audit: auditDesk,
       ca,
       principalOf: (uid) => users.principalOf(uid, live.current),
-      environment: (_session, token) => postgres.environment(token, ca),
+      environment: (_session, token) => postgres.environment(token, ca, [...live.current.resources.values()]),
       async reloadPolicy() {
         const error = live.reload();
         if (error !== null) throw error;

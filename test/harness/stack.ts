@@ -25,7 +25,8 @@ import { command, ended, type Finished } from './child.ts';
 
 const ROOT = new URL('../..', import.meta.url).pathname;
 const HELPER = join(ROOT, 'build/native/sluice-helper');
-const CLI = [process.execPath, join(ROOT, 'daemon/bin/sluice.ts')] as const;
+const DAEMON = join(ROOT, 'build/js/daemon/bin/sluiced.js');
+const CLI = [process.execPath, join(ROOT, 'build/js/daemon/bin/sluice.js')] as const;
 const READY_WITHIN = 30_000;
 
 export interface StackOptions {
@@ -79,7 +80,7 @@ export interface Stack {
 /** Why no stack can be started here, or null. For `test(…, { skip: stackMissing() ?? false })`. */
 export function stackMissing(): string | null {
   if (process.getuid?.() !== 0) return 'needs root: BPF programs are loaded';
-  if (!existsSync(HELPER)) return 'build/native/sluice-helper is not built (make -C native)';
+  for (const part of [HELPER, DAEMON]) if (!existsSync(part)) return `${part} is not built (npm run build)`;
   const absent = ['sluice', 'sluice-agent'].find((name) => account(name) === null);
   return absent === undefined ? null : `there is no account ${absent} (npm run build makes it)`;
 }
@@ -105,7 +106,9 @@ function account(name: string): { uid: number; gid: number } | null {
 
 /** Shell words that run a command as the account `sluice` with this checkout at `app`. */
 function within(app: string): string {
-  const drop = 'setpriv --reuid sluice --regid sluice --clear-groups --no-new-privs --bounding-set=-all';
+  // When whoever started it is killed, the kernel stops it.
+  const drop =
+    'setpriv --reuid sluice --regid sluice --clear-groups --no-new-privs --bounding-set=-all --pdeathsig TERM';
   return `mount --bind ${ROOT} ${app} && mount -o remount,ro,bind ${app} && exec ${drop} "$@"`;
 }
 
@@ -156,7 +159,7 @@ class RunningStack implements Stack {
 
   async start(): Promise<void> {
     this.#writePolicy(this.#options.policy);
-    this.#helper = this.#keep(HELPER, this.#helperArgv);
+    this.#helper = this.#keep('setpriv', ['--pdeathsig', 'TERM', HELPER, ...this.#helperArgv]);
     const socket = join(this.#helperDir, 'helper.sock');
     await this.#until(async () => existsSync(socket), this.#helper, 'sluice-helper');
     await this.restart();
@@ -174,7 +177,7 @@ class RunningStack implements Stack {
       ...this.#options.config,
     };
     writeFileSync(file, JSON.stringify(config));
-    const argv = ['node_modules/node/bin/node', 'daemon/bin/sluiced.ts'].map((path) => join(this.#app, path));
+    const argv = ['node_modules/node/bin/node', 'build/js/daemon/bin/sluiced.js'].map((path) => join(this.#app, path));
     this.#daemon = this.#keep('unshare', ['-m', 'sh', '-c', within(this.#app), 'sh', ...argv, '--config', file]);
     const answers = () =>
       this.call('status').then(
@@ -266,7 +269,8 @@ class RunningStack implements Stack {
     spawnSync('flock', ['--wait', '10', join(this.#helperDir, 'helper.lock'), 'true']);
     const { status, stderr } = spawnSync(HELPER, [...this.#helperArgv, '--detach', '--kill'], { encoding: 'utf8' });
     if (status !== 0) process.stderr.write(`${stderr}${this.dir} could not be cleared\n`);
-    else rmSync(this.dir, { recursive: true, force: true });
+    // An agent's CLI that is just ending may still be writing its compiled code.
+    else rmSync(this.dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   }
 }
 
