@@ -29,7 +29,12 @@ export async function openShop(policyFile: string = join(HERE, 'policy.yaml')): 
   });
   const closers: (() => Promise<void>)[] = [() => database.stop()];
   const stop = async () => {
-    for (let close = closers.pop(); close !== undefined; close = closers.pop()) await close();
+    try {
+      for (let close = closers.pop(); close !== undefined; close = closers.pop()) await close();
+    } finally {
+      // One that fails does not keep the rest from being closed.
+      if (closers.length > 0) await stop();
+    }
   };
   try {
     const door = await openDoor(database.port);

@@ -90,7 +90,10 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
       '--no-instructions',
     ],
     spawnAs,
-  );
+  ).catch((error) => {
+    rmSync(dir, { recursive: true, force: true });
+    throw error;
+  });
 
   const conf = [
     'fsync = off',
@@ -139,7 +142,12 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     port = await freePort();
     // When the test itself is killed, the kernel stops the server.
     const args = ['--pdeathsig', 'QUIT', join(bin, 'postgres'), '-D', data, '-p', String(port)];
-    const started = spawn('/usr/bin/setpriv', args, { ...spawnAs, stdio: ['ignore', 'ignore', 'pipe'] });
+    // Not in our process group: Ctrl-C at a terminal would stop the server before those that use it.
+    const started = spawn('/usr/bin/setpriv', args, {
+      ...spawnAs,
+      stdio: ['ignore', 'ignore', 'pipe'],
+      detached: true,
+    });
     const up = await new Promise<boolean>((resolve) => {
       started.stderr!.setEncoding('utf8').on('data', (text: string) => {
         log += text;
