@@ -24,6 +24,7 @@ import { Listener } from '../intake/listener.ts';
 import { DETECTOR_NAMES } from '../masking/detectors/table.ts';
 import { LivePolicy } from '../policy/live.ts';
 import { postgresOptions } from '../protocols/postgres/options.ts';
+import { returnFreedMemory } from './allocator.ts';
 import { type Config, readConfig } from './config.ts';
 import { openPostgres } from './postgres.ts';
 
@@ -208,6 +209,7 @@ const file = at > 0 ? process.argv[at + 1] : '/etc/sluice/sluiced.json';
 try {
   if (process.getuid!() === 0)
     throw new SluiceError('NOT_ALLOWED', 'sluiced does not run as root', { hint: 'run it as the user sluice' });
+  returnFreedMemory();
   const stop = await start(readConfig(file ?? ''));
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
