@@ -37,10 +37,14 @@ export function finished(child: ChildProcess): Promise<Finished> {
 export function command(argv: readonly string[], options: SpawnOptions & { input?: string } = {}): Promise<Finished> {
   const { input, ...rest } = options;
   const child = spawn(argv[0] as string, argv.slice(1), { ...rest, stdio: ['pipe', 'pipe', 'pipe'] });
-  // A command that ends without reading its input is not a fault of ours.
-  child.stdin?.on('error', () => {});
-  child.stdin?.end(input ?? '');
+  feed(child, input ?? '');
   return finished(child);
+}
+
+/** Gives a process its whole stdin. One that ends without reading it is no fault of ours. */
+export function feed(child: ChildProcess, input: string): void {
+  child.stdin?.on('error', () => {});
+  child.stdin?.end(input);
 }
 
 /** As command(), but anything other than status 0 is an error that quotes what the command said. */

@@ -21,7 +21,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ControlClient } from '../../daemon/control/client.ts';
-import { command, ended, type Finished } from './child.ts';
+import { command, ended, type Finished, feed, finished } from './child.ts';
 
 const ROOT = new URL('../..', import.meta.url).pathname;
 const HELPER = join(ROOT, 'build/native/sluice-helper');
@@ -125,6 +125,8 @@ class RunningStack implements Stack {
   readonly #app = join(this.dir, 'app');
   readonly #helperArgv: readonly string[];
   readonly #atExit = () => this.#clear();
+  /** Those that run. */
+  readonly #agents = new Set<ChildProcess>();
   #helper: ChildProcess | undefined;
   #daemon: ChildProcess | undefined;
   #log = '';
@@ -211,12 +213,17 @@ class RunningStack implements Stack {
 
   agent(argv: readonly string[], options: RunOptions & { stdio?: StdioOptions } = {}): ChildProcess {
     const { stdio = ['ignore', 'pipe', 'pipe'], ...rest } = options;
-    return spawn(this.agentPrefix[0]!, argv, { ...surroundings(rest), stdio });
+    const child = spawn(this.agentPrefix[0]!, argv, { ...surroundings(rest), stdio });
+    this.#agents.add(child);
+    child.once('exit', () => this.#agents.delete(child));
+    return child;
   }
 
   run(argv: readonly string[], options: RunOptions & { input?: string } = {}): Promise<Finished> {
     const { input = '', ...rest } = options;
-    return command([...this.agentPrefix, ...argv], { ...surroundings(rest), input });
+    const child = this.agent(argv, { ...rest, stdio: ['pipe', 'pipe', 'pipe'] });
+    feed(child, input);
+    return finished(child);
   }
 
   sluice(argv: readonly string[], input = ''): Promise<Finished> {
@@ -263,13 +270,14 @@ class RunningStack implements Stack {
     if (this.#cleared) return;
     this.#cleared = true;
     process.off('exit', this.#atExit);
+    // The processes of sessions go with their cgroups; this is for those that are only just entering one.
+    for (const agent of this.#agents) agent.kill('SIGKILL');
     this.#daemon?.kill('SIGKILL');
     this.#helper?.kill('SIGKILL');
     // The helper that is going holds the lock for a moment yet.
     spawnSync('flock', ['--wait', '10', join(this.#helperDir, 'helper.lock'), 'true']);
     const { status, stderr } = spawnSync(HELPER, [...this.#helperArgv, '--detach', '--kill'], { encoding: 'utf8' });
     if (status !== 0) process.stderr.write(`${stderr}${this.dir} could not be cleared\n`);
-    // An agent's CLI that is just ending may still be writing its compiled code.
     else rmSync(this.dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   }
 }
