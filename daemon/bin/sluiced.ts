@@ -23,6 +23,7 @@ import { openKernel } from '../intake/kernel.ts';
 import { Listener } from '../intake/listener.ts';
 import { DETECTOR_NAMES } from '../masking/detectors/table.ts';
 import { LivePolicy } from '../policy/live.ts';
+import { scramVerifier, verifierText } from '../protocols/postgres/login/scram.ts';
 import { postgresOptions } from '../protocols/postgres/options.ts';
 import { returnFreedMemory } from './allocator.ts';
 import { type Config, readConfig } from './config.ts';
@@ -68,6 +69,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
   const flows = new Flows();
   const sessions = new Sessions({
     path: state('sessions.json'),
+    verifier: (token) => verifierText(scramVerifier(token)),
     cgroups: helper,
     recorder: audit,
     onFault,
@@ -98,7 +100,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     credential: async (resource) => (resource.credential === undefined ? null : credentials.read(resource.credential)),
     secureContext: async (names) => (await authority.leafFor(names)).context,
     tokenIs: (session, text) => sessions.tokenIs(session, text),
-    token: (session) => sessions.token(session),
+    verifier: (session) => sessions.verifier(session),
     onFault,
     limits: { ...LIMITS, greeting: config.limits.greetingSeconds * 1000, stall: config.limits.stallSeconds * 1000 },
   };

@@ -192,7 +192,7 @@ class GreetingHost implements Host {
     return this.#parts.tokenIs(this.flow.session, text);
   }
 
-  token(): string | null {
-    return this.#parts.token(this.flow.session);
+  verifier(): string | null {
+    return this.#parts.verifier(this.flow.session);
   }
 }

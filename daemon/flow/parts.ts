@@ -45,8 +45,8 @@ export interface FlowParts {
   secureContext(names: readonly string[]): Promise<SecureContext>;
   /** Whether this is the token of the session. */
   tokenIs(session: Session, text: string): boolean;
-  /** The token itself; null when it is not known any more. */
-  token(session: Session): string | null;
+  /** What challenge-response logins need of the token; null when the session has ended. */
+  verifier(session: Session): string | null;
   /** A fault that no client is told of in full. */
   onFault(error: unknown, flow: string): void;
   readonly limits: FlowLimits;

@@ -13,6 +13,8 @@ export interface Kept {
   readonly path: string;
   /** SHA-256 of the token, hex. */
   readonly tokenHash: string;
+  /** What challenge-response logins need of it. */
+  readonly verifier: string;
   readonly launched: boolean;
 }
 
@@ -86,7 +88,7 @@ export class SessionFile {
 type Stored = Omit<Kept, 'session'> & { readonly session: Omit<Session, 'cgroupId'> & { readonly cgroupId: string } };
 
 /** Only what was written by `replace`, with every field that a flow's identity rests on. */
-function restore({ session, path, tokenHash, launched }: Stored): Kept {
+function restore({ session, path, tokenHash, verifier, launched }: Stored): Kept {
   const { id, principal, cgroupId, uid, command, startedAt } = session;
   const sound =
     /^[0-9a-f]{32}$/.test(id) &&
@@ -97,12 +99,14 @@ function restore({ session, path, tokenHash, launched }: Stored): Kept {
     isTexts(command) &&
     Number.isFinite(startedAt) &&
     typeof path === 'string' &&
-    /^[0-9a-f]{64}$/.test(tokenHash);
+    /^[0-9a-f]{64}$/.test(tokenHash) &&
+    typeof verifier === 'string';
   if (!sound) throw new Error(`session ${JSON.stringify(id)} is not complete`);
   return {
     session: { id, principal, cgroupId: BigInt(cgroupId), uid, command, startedAt },
     path,
     tokenHash,
+    verifier,
     launched: launched === true,
   };
 }

@@ -37,6 +37,8 @@ export interface SessionsOptions {
   readonly onFault: (error: unknown) => void;
   /** Where cgroup v2 is mounted. Default: found in /proc/self/mountinfo. */
   readonly mount?: string;
+  /** What is kept of a token so that a client can prove it by challenge and response, in a text form of its own. */
+  verifier(token: string): string;
   /** How long a new session may stay without a process, milliseconds. Default 60,000. */
   readonly launchTime?: number;
 }
@@ -60,8 +62,7 @@ interface Running {
   readonly session: Session;
   readonly path: string;
   readonly tokenHash: Buffer;
-  /** In memory only: null after a restart. */
-  readonly token: string | null;
+  readonly verifier: string;
   /** Whether a process has been seen in it: an empty cgroup is over only after that. */
   launched: boolean;
 }
@@ -84,7 +85,7 @@ export class Sessions {
     this.#mount = options.mount ?? cgroupMount();
     this.#file = new SessionFile(options.path);
     for (const { tokenHash, ...kept } of this.#file.read()) {
-      this.#insert({ ...kept, tokenHash: Buffer.from(tokenHash, 'hex'), token: null });
+      this.#insert({ ...kept, tokenHash: Buffer.from(tokenHash, 'hex') });
     }
   }
 
@@ -126,9 +127,9 @@ export class Sessions {
     return running !== undefined && timingSafeEqual(running.tokenHash, digest(text));
   }
 
-  /** The token in clear, for challenge-response logins; null when it is not known any more, after a restart. */
-  token(session: Session): string | null {
-    return this.#byId.get(session.id)?.token ?? null;
+  /** For challenge-response logins; null when the session has ended. */
+  verifier(session: Session): string | null {
+    return this.#byId.get(session.id)?.verifier ?? null;
   }
 
   list(): Session[] {
@@ -190,7 +191,13 @@ export class Sessions {
       if (other !== undefined) {
         throw new SluiceError('INTERNAL', `cgroup ${cgroupId} of a new session belongs to session ${other.session.id}`);
       }
-      this.#insert({ session, path, tokenHash: digest(token), token, launched: false });
+      this.#insert({
+        session,
+        path,
+        tokenHash: digest(token),
+        verifier: this.#options.verifier(token),
+        launched: false,
+      });
       await this.#save();
       await this.#options.recorder.record({ ...about(session), type: 'session.start' }).durable();
     } catch (error) {
@@ -244,10 +251,11 @@ export class Sessions {
     return this.#file.write(() =>
       Array.from(
         this.#byId.values(),
-        ({ session, path, tokenHash, launched }): Kept => ({
+        ({ session, path, tokenHash, verifier, launched }): Kept => ({
           session,
           path,
           tokenHash: tokenHash.toString('hex'),
+          verifier,
           launched,
         }),
       ),

@@ -142,8 +142,8 @@ export interface Host {
   credential(): Promise<Credential | null>;
   /** Whether this is the token of the flow's own session. Constant time. */
   tokenIs(text: string): boolean;
-  /** The token itself, for challenge-response logins. Null: it is not known any more. */
-  token(): string | null;
+  /** What challenge-response logins need of the token, as text. Null: the session has ended. */
+  verifier(): string | null;
 }
 
 export interface Upstream extends Channel {

@@ -43,6 +43,7 @@ export async function openDesk(pretend: { session?: string; uid?: number } = {})
   let next = 77n;
   const sessions = new Sessions({
     path: join(dir, 'sessions.json'),
+    verifier: () => '',
     cgroups: {
       createSession: async (id) => ({ cgroupId: next++, path: `/${id}` }),
       endSession: async () => {},

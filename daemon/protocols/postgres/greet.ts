@@ -11,7 +11,7 @@ import type { MaskTools } from './backend.ts';
 import { backendKeyData, type CancelKeys, cancelRequest } from './cancel.ts';
 import type { Statements } from './classify.ts';
 import { PostgresCodec } from './codec.ts';
-import { channelBinding, scramVerifier } from './login/scram.ts';
+import { channelBinding, parseVerifier } from './login/scram.ts';
 import { authenticationOk, TokenLogin } from './login/token.ts';
 import { type LoggedIn, LoginRefused, UpstreamLogin } from './login/upstream.ts';
 import { errorResponse } from './refusal.ts';
@@ -167,14 +167,10 @@ async function clientLogin(host: Host, version: number, opening: Opening, certif
       ? negotiate(version, opening.extensions)
       : Buffer.alloc(0);
   if (host.resource.login === 'none') return Buffer.concat([negotiation, authenticationOk()]);
-  const token = host.token();
-  if (token === null) {
-    throw new SluiceError('TOKEN_REQUIRED', 'the token of this session is not known any more', {
-      hint: 'start a new session with sluice run',
-    });
-  }
+  const verifier = host.verifier();
+  if (verifier === null) throw new SluiceError('TOKEN_REQUIRED', 'the session has ended');
   host.client.write(negotiation);
-  const login = new TokenLogin(scramVerifier(token), certificate === null ? null : channelBinding(certificate));
+  const login = new TokenLogin(parseVerifier(verifier), certificate === null ? null : channelBinding(certificate));
   host.client.write(login.start());
   for (;;) {
     const chunk = await host.client.read();

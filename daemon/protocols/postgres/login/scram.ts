@@ -153,6 +153,26 @@ export function scramVerifier(password: string, salt = randomBytes(16), iteratio
   return { salt, iterations, storedKey: sha256(hmac(salted, 'Client Key')), serverKey: hmac(salted, 'Server Key') };
 }
 
+/** As PostgreSQL writes it in pg_authid.rolpassword: SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey, all in base64. */
+export function verifierText({ salt, iterations, storedKey, serverKey }: ScramVerifier): string {
+  const base64 = (bytes: Buffer) => bytes.toString('base64');
+  return `${SCRAM}$${iterations}:${base64(salt)}$${base64(storedKey)}:${base64(serverKey)}`;
+}
+
+/** @throws ScramError when it is no such text. */
+export function parseVerifier(text: string): ScramVerifier {
+  const match = /^SCRAM-SHA-256\$(\d{1,9}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)$/.exec(text);
+  if (match === null) throw new ScramError('what is kept of the token is malformed');
+  const [, iterations, salt = '', storedKey = '', serverKey = ''] = match;
+  const bytes = (base64: string) => Buffer.from(base64, 'base64');
+  return {
+    salt: bytes(salt),
+    iterations: Number(iterations),
+    storedKey: bytes(storedKey),
+    serverKey: bytes(serverKey),
+  };
+}
+
 export class ScramServer {
   readonly #verifier: ScramVerifier;
   readonly #binding: Buffer | null;
