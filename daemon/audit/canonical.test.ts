@@ -86,9 +86,9 @@ test('whatever a stage hands over, an event stays under its bound', () => {
   ]) {
     event[field] = nasty;
   }
-  event['groups'] = event['masks'] = new Array(5_000).fill('\0'.repeat(1_000));
-  event['accesses'] = new Array(50_000).fill({ effect: 'read', object: '\u20ac' });
-  event['rows'] = Number.NaN;
+  event.groups = event.masks = new Array(5_000).fill('\0'.repeat(1_000));
+  event.accesses = new Array(50_000).fill({ effect: 'read', object: '\u20ac' });
+  event.rows = Number.NaN;
   const bytes = Buffer.from(encode(event as never, 1, 0, GENESIS));
   assert.ok(bytes.length < EVENT_BYTES, `${bytes.length}`);
   const back = decode(bytes);

@@ -1,48 +1,39 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openAudit } from '../../daemon/audit/audit.ts';
-import { query } from '../../daemon/audit/query.ts';
-import { verifyChain } from '../../daemon/audit/verify.ts';
 
 const COUNT = 200_000;
 const MB = 1_048_576;
+const READER = new URL('reader.ts', import.meta.url).pathname;
 
-/** Memory of this process that is not file pages, bytes. */
-function anonymous(): number {
-  return Number(/RssAnon:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) * 1024;
-}
-
-test('200,000 events are written, read through, and verified in bounded memory', { timeout: 140_000 }, async () => {
+/**
+ * In a process of its own, with V8's young generation bounded as the daemon must have it: what is in use is 8 to 30 MB, but
+ * without the flag V8 keeps 150 MB of young generation under this load, and the test would measure that.
+ */
+test('200,000 events are written, read through, and verified in less than 200 MB', { timeout: 140_000 }, () => {
   const dir = mkdtempSync(join(tmpdir(), 'sluice-scan-'));
   try {
-    const store = await openAudit({ dir, quotaBytes: 1e9, clock: Date.now });
-    const before = anonymous();
-    for (let op = 1; op <= COUNT; op++) {
-      const receipt = store.record({
-        type: 'operation',
-        session: 'aaaa',
-        op,
-        text: `SELECT ${op} -- ${'x'.repeat(300)}`,
-      });
-      if (op % 20 === 0) await receipt.committed();
-    }
-    await store.record({ type: 'fault' }).durable();
-    let seen = 0;
-    for await (const event of query(store, { matches: [['SESSION=aaaa']], reverse: true })) {
-      assert.equal(event.op, COUNT - seen);
-      seen++;
-    }
-    assert.equal(seen, COUNT);
-    let newest = 0;
-    for await (const _ of query(store, { lines: 150_000 })) newest++;
-    assert.equal(newest, 150_000);
-    assert.equal((await verifyChain(store, store.publicKey)).ok, true);
-    // The events are 100 MB of JSON and several times that as objects; what stays is the young generation and buffers.
-    assert.ok(anonymous() - before < 200 * MB, `${Math.round((anonymous() - before) / MB)} MB more`);
-    await store.close();
+    const out = execFileSync(process.execPath, ['--max-semi-space-size=8', READER, dir, String(COUNT)], {
+      encoding: 'utf8',
+    });
+    const stages = out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    assert.deepEqual(
+      stages.map(({ name, events }) => [name, events]),
+      [
+        ['written', COUNT + 1],
+        ['read', COUNT],
+        ['newest', COUNT / 2],
+        ['verified', COUNT + 1],
+      ],
+    );
+    for (const { name, anonymous } of stages)
+      assert.ok(anonymous < 200 * MB, `${name}: ${Math.round(anonymous / MB)} MB`);
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
