@@ -123,6 +123,11 @@ export class Run {
     return run;
   }
 
+  /** Nothing was missing so far: what was found is worth keeping. */
+  get ready(): boolean {
+    return this.needs.sql.size === 0 && this.needs.plpgsql.size === 0;
+  }
+
   /** Statements of a text of the catalog; null: not known (yet). */
   parsed(text: string): ParsedBatch | null {
     const found = this.texts.sql.get(text);

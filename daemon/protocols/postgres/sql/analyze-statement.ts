@@ -168,7 +168,7 @@ function execute(run: Run, scope: Scope, body: Body, traits: Traits): readonly F
   const lists: (readonly Field[] | null)[] = [];
   for (const analysis of known) {
     joinAnalysis(run, analysis);
-    lists.push(analysis.outputs?.map((origin) => ({ name: '', value: valueOf(origin) })) ?? null);
+    lists.push(analysis.outputs?.map((origin) => ({ name: '', value: valueFrom(origin) })) ?? null);
     // Names are looked up anew when it runs.
     const parsed = run.parsed(analysis.operation.text);
     for (const { tree } of parsed?.statements ?? [])
@@ -186,14 +186,14 @@ function joinAnalysis(run: Run, analysis: Analysis): void {
   for (const relation of analysis.relations) run.relations.add(relation);
   for (const relation of analysis.defines) run.defines.add(relation);
   for (const ref of analysis.columns) run.columns.add(ref);
-  for (const use of analysis.uses) run.use(use.how, valueOf(use.origin), use.where, use.into);
+  for (const use of analysis.uses) run.use(use.how, valueFrom(use.origin), use.where, use.into);
   run.changes.push(...analysis.changes);
   run.opaque ??= analysis.opaque;
   run.forbidden ??= analysis.forbidden;
   if (analysis.operation.unclassified !== undefined) run.unknown(analysis.operation.unclassified);
 }
 
-function valueOf(origin: Origin): Value {
+function valueFrom(origin: Origin): Value {
   const value = { columns: origin.columns, plain: origin.plain, args: 0, fixed: false };
   return origin.untraced === undefined ? value : { ...value, untraced: origin.untraced };
 }
@@ -224,7 +224,7 @@ function fetch(run: Run, body: Body, traits: Traits): readonly Field[] | null {
   traits.runs = { kind: 'cursor', name };
   if (body.ismove) return [];
   const lists = (run.names.cursors.get(name) ?? []).map(
-    (outputs) => outputs?.map((origin) => ({ name: '', value: valueOf(origin) })) ?? null,
+    (outputs) => outputs?.map((origin) => ({ name: '', value: valueFrom(origin) })) ?? null,
   );
   return eitherOf(lists);
 }

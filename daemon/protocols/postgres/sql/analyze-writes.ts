@@ -88,7 +88,10 @@ function applyRule(
   into: Target | undefined,
 ): void {
   const rule = (run.parsed(text)?.statements[0]?.tree as Body | undefined)?.RuleStmt as Body | undefined;
-  if (rule === undefined) return run.unknown(`a rule of ${objectName(relation)} could not be parsed`);
+  if (rule === undefined) {
+    run.unknown(`a rule of ${objectName(relation)} could not be parsed`);
+    return;
+  }
   if (!events.includes(rule.event)) return;
   const body = run.inner([run.catalog.searchPath]);
   const whole = row(columnsOf(body, relation));

@@ -25,11 +25,16 @@ export function setStatement(run: Run, body: Body): void {
       return;
     case 'VAR_RESET':
     case 'VAR_SET_DEFAULT':
-      return setParameter(run, name, null, local);
+      setParameter(run, name, null, local);
+      return;
     case 'VAR_SET_MULTI':
-      return setTransaction(run, name, args);
+      setTransaction(run, name, args);
+      return;
     case 'VAR_SET_VALUE': {
-      if (name.toLowerCase() !== 'search_path') return setParameter(run, name, valueText(args), local);
+      if (name.toLowerCase() !== 'search_path') {
+        setParameter(run, name, valueText(args), local);
+        return;
+      }
       const path = args.map(optionText);
       const known = path.every((part) => part !== undefined);
       run.changes.push({
@@ -43,7 +48,8 @@ export function setStatement(run: Run, body: Body): void {
     }
     case 'VAR_SET_CURRENT':
       // Only within CREATE FUNCTION and ALTER … SET.
-      return setParameter(run, name, undefined, local);
+      setParameter(run, name, undefined, local);
+      return;
   }
   run.unknown(`unknown form of SET ${String(body.kind)}`);
 }

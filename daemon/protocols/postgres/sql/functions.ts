@@ -10,7 +10,6 @@ import { EXTENSION_STAND_INS } from './builtins.ts';
 import { pathOf } from './effects-settings.ts';
 import { expression } from './lineage-expressions.ts';
 import type { Func, Relation } from './model.ts';
-import { plpgsqlText } from './plpgsql.ts';
 import { derive, FIXED, type Field, type Frame, LOOSE, row, Scope, untraced, type Value } from './scope.ts';
 import { columnsOf } from './scope-relations.ts';
 import type { Body, Node } from './scope-tree.ts';
@@ -64,12 +63,11 @@ export function functionSummary(run: Run, fn: Func, table?: Relation): Summary {
     body.blind(`${objectName(fn)} calls itself`);
     return body.summary(null);
   }
-  const needed = run.needs.sql.size + run.needs.plpgsql.size;
   busy.add(key);
   const outputs = follow(body, fn, table);
   busy.delete(key);
   const summary = body.summary(outputs);
-  if (run.needs.sql.size + run.needs.plpgsql.size === needed && run.budget.left >= 0) summaries.set(key, summary);
+  if (run.ready && run.budget.left >= 0) summaries.set(key, summary);
   return summary;
 }
 
@@ -143,8 +141,38 @@ function returned(statement: Body): Body {
   return { SelectStmt: { targetList: [{ ResTarget: { val: statement.returnval } }], op: 'SETOP_NONE' } };
 }
 
+const VOID = 2278;
+const TRIGGER = 2279;
+const EVENT_TRIGGER = 3838;
+
+/**
+ * CREATE FUNCTION text for PL/pgSQL's parser. It looks at names, at what RETURN may be given, and takes fields only of
+ * records, so every argument is written as one.
+ */
+export function procedureText(
+  fn: Pick<Func, 'kind' | 'argTypes' | 'argNames' | 'outNames' | 'returnType' | 'returnsSet' | 'source'>,
+): string {
+  const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
+  const ins = fn.argTypes.map((_, i) => `${fn.argNames[i] ? quoted(fn.argNames[i]!) : ''} record`);
+  const outs = fn.outNames
+    .filter((name) => name !== '' && !fn.argNames.includes(name))
+    .map((name) => `OUT ${quoted(name)} record`);
+  const head = `(${[...ins, ...outs].join(', ')})`;
+  const tail = `LANGUAGE plpgsql AS '${fn.source.replaceAll("'", "''")}'`;
+  if (fn.kind === 'p') return `CREATE PROCEDURE f${head} ${tail}`;
+  return `CREATE FUNCTION f${head} ${returnsOf(fn, outs.length > 0)} ${tail}`;
+}
+
+function returnsOf(fn: Pick<Func, 'outNames' | 'returnType' | 'returnsSet'>, outs: boolean): string {
+  if (fn.returnType === TRIGGER) return 'RETURNS trigger';
+  if (fn.returnType === EVENT_TRIGGER) return 'RETURNS event_trigger';
+  if (fn.returnsSet) return 'RETURNS SETOF record';
+  if (outs || fn.outNames.length > 0) return outs ? '' : 'RETURNS record';
+  return fn.returnType === VOID ? 'RETURNS void' : 'RETURNS record';
+}
+
 function followProcedure(body: Run, fn: Func, table: Relation | undefined): Summary['outputs'] {
-  const parsed = body.parsedPlpgsql(plpgsqlText(fn));
+  const parsed = body.parsedPlpgsql(procedureText(fn));
   if (parsed === null) {
     body.unknown(`the body of ${objectName(fn)} could not be parsed`);
     return null;

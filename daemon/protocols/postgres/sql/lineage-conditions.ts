@@ -42,7 +42,10 @@ function leaves(run: Run, scope: Scope, node: Node, where: string): void {
     for (const part of (body.args ?? []) as Node[]) leaves(run, scope, part, where);
     return;
   }
-  if (tag === 'A_Expr') return comparison(run, scope, body, where);
+  if (tag === 'A_Expr') {
+    comparison(run, scope, body, where);
+    return;
+  }
   if (tag === 'NullTest' || tag === 'BooleanTest') {
     const value = expression(run, scope, body.arg);
     run.use(isBare(body.arg, value) ? 'filter' : 'compute', value, where);
@@ -53,9 +56,15 @@ function leaves(run: Run, scope: Scope, node: Node, where: string): void {
     expression(run, scope, node);
     return;
   }
-  if (tag === 'SubLink' && body.subLinkType === 'ANY_SUBLINK') return membership(run, scope, body, where);
+  if (tag === 'SubLink' && body.subLinkType === 'ANY_SUBLINK') {
+    membership(run, scope, body, where);
+    return;
+  }
   const value = expression(run, scope, node);
-  if (value.fixed) return noteFixed(run, value, where);
+  if (value.fixed) {
+    noteFixed(run, value, where);
+    return;
+  }
   run.use(isBare(node, value) ? 'filter' : 'compute', value, where);
 }
 
@@ -71,7 +80,10 @@ function comparison(run: Run, scope: Scope, body: Body, where: string): void {
   const values = nodes.map((node) => expression(run, scope, node));
   const own = operatorValues(run, body, values);
   const value = derive([...values, ...own]);
-  if (value.fixed) return noteFixed(run, value, where);
+  if (value.fixed) {
+    noteFixed(run, value, where);
+    return;
+  }
   const name = strings(body.name).at(-1) ?? '';
   const simple = own.every((v) => v.untraced === undefined) && (COMPARISONS.has(name) || !/^AEXPR_OP/.test(body.kind));
   run.use(simple && isFilter(nodes, values) ? 'filter' : 'compute', value, where);

@@ -222,11 +222,17 @@ function grouping(run: Run, scope: Scope, node: Node, outputs: readonly Field[] 
     return;
   }
   const output = ordinal(node, outputs);
-  if (output !== undefined) return ordering(run, output, 'GROUP BY');
+  if (output !== undefined) {
+    ordering(run, output, 'GROUP BY');
+    return;
+  }
   const name = bareNameOf(node);
   if (name !== undefined && scope.cellsNamed(name).cells.length === 0) {
     const named = outputs?.filter((field) => field.name === name) ?? [];
-    if (named.length > 0) return ordering(run, either(named.map((field) => field.value)), 'GROUP BY');
+    if (named.length > 0) {
+      ordering(run, either(named.map((field) => field.value)), 'GROUP BY');
+      return;
+    }
   }
   ordering(run, expression(run, scope, node), 'GROUP BY');
 }
@@ -235,11 +241,20 @@ function grouping(run: Run, scope: Scope, node: Node, outputs: readonly Field[] 
 function sorting(run: Run, scope: Scope, sort: Body, outputs: readonly Field[] | null, expressions: boolean): void {
   const node = (sort.node ?? {}) as Node;
   const output = ordinal(node, outputs);
-  if (output !== undefined) return ordering(run, output, 'ORDER BY');
+  if (output !== undefined) {
+    ordering(run, output, 'ORDER BY');
+    return;
+  }
   const name = bareNameOf(node);
   const named = name === undefined ? [] : (outputs?.filter((field) => field.name === name) ?? []);
-  if (named.length > 0) return ordering(run, either(named.map((field) => field.value)), 'ORDER BY');
-  if (outputs === null && !expressions) return run.use('compute', untraced('a column is not known'), 'ORDER BY');
+  if (named.length > 0) {
+    ordering(run, either(named.map((field) => field.value)), 'ORDER BY');
+    return;
+  }
+  if (outputs === null && !expressions) {
+    run.use('compute', untraced('a column is not known'), 'ORDER BY');
+    return;
+  }
   ordering(run, expression(run, scope, node), 'ORDER BY');
 }
 
@@ -259,7 +274,10 @@ function distinct(run: Run, scope: Scope, clause: readonly Node[] | undefined, o
   const on = clause.filter((node) => Object.keys(node).length > 0);
   for (const node of on) sorting(run, scope, { node }, outputs, true);
   if (on.length > 0) return;
-  if (outputs === null) return run.use('compute', untraced('a column is not known'), 'DISTINCT');
+  if (outputs === null) {
+    run.use('compute', untraced('a column is not known'), 'DISTINCT');
+    return;
+  }
   for (const { value } of outputs) ordering(run, value, 'DISTINCT');
 }
 

@@ -58,7 +58,11 @@ export function behind(run: Run, relation: Relation): string[] {
   const names = new Set<string>();
   for (const kin of family(run.catalog, relation)) names.add(objectName(kin));
   if (isView(relation)) {
-    for (const base of viewSummary(run, relation).relations) if (!base.system) names.add(objectName(base));
+    for (const base of viewSummary(run, relation).relations) {
+      if (base.system) continue;
+      names.add(objectName(base));
+      for (const kin of family(run.catalog, base)) names.add(objectName(kin));
+    }
   }
   names.delete(objectName(relation));
   return [...names];
@@ -76,7 +80,6 @@ export function viewSummary(run: Run, view: Relation): Summary {
   const known = summaries.get(key);
   if (known !== undefined) return known;
   const body = run.inner([run.catalog.searchPath]);
-  const needs = run.needs.sql.size + run.needs.plpgsql.size;
   let outputs: Summary['outputs'] = null;
   if (busy.has(key) || view.definition === undefined) {
     body.unknown(`the definition of ${objectName(view)} is not known`);
@@ -88,7 +91,7 @@ export function viewSummary(run: Run, view: Relation): Summary {
     busy.delete(key);
   }
   const summary = body.summary(outputs);
-  if (run.needs.sql.size + run.needs.plpgsql.size === needs && run.budget.left >= 0) summaries.set(key, summary);
+  if (run.ready && run.budget.left >= 0) summaries.set(key, summary);
   return summary;
 }
 
