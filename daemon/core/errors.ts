@@ -4,47 +4,99 @@
  */
 export const ERRORS = {
   // policy
-  POLICY_DENIED: { what: 'a rule of the policy, or the lack of one, refuses the operation', todo: 'ask for a rule, or use what the hint names' },
-  POLICY_INVALID: { what: 'a policy file is not valid', todo: 'correct the file at the line given; the policy before it stays in force' },
+  POLICY_DENIED: {
+    what: 'a rule of the policy, or the lack of one, refuses the operation',
+    todo: 'ask for a rule, or use what the hint names',
+  },
+  POLICY_INVALID: {
+    what: 'a policy file is not valid',
+    todo: 'correct the file at the line given; the policy before it stays in force',
+  },
   POLICY_UNREADABLE: { what: 'a policy file could not be read', todo: 'check the path and its permissions' },
   // approvals
-  APPROVAL_PENDING: { what: 'a person has to approve the operation and has not yet', todo: 'send the same operation again once the approval named is given' },
+  APPROVAL_PENDING: {
+    what: 'a person has to approve the operation and has not yet',
+    todo: 'send the same operation again once the approval named is given',
+  },
   APPROVAL_DENIED: { what: 'a reviewer refused the operation', todo: 'ask the reviewer named' },
   APPROVAL_EXPIRED: { what: 'nobody decided the approval in time', todo: 'send the operation again to ask anew' },
   APPROVAL_UNKNOWN: { what: 'there is no such approval', todo: 'see sluice approvals list' },
   APPROVAL_FORBIDDEN: { what: 'this person may not decide this approval', todo: 'ask a member of the groups named' },
+  APPROVAL_CANCELLED: {
+    what: 'the client cancelled the operation while it was held',
+    todo: 'send it again; the request for approval stays',
+  },
   APPROVAL_LIMIT: { what: 'too many operations wait for a decision', todo: 'decide or wait for those that wait' },
   APPROVAL_DECIDED: { what: 'the approval has been decided already', todo: 'see sluice approvals show' },
   // masking
-  MASK_UNTRACED: { what: 'a result may hold a protected value on a way that masking cannot follow', todo: 'write the statement so that protected columns are plain outputs' },
+  MASK_UNTRACED: {
+    what: 'a result may hold a protected value on a way that masking cannot follow',
+    todo: 'write the statement so that protected columns are plain outputs',
+  },
   MASK_CONDITION: { what: 'a protected column is used in a condition', todo: 'leave the column out of conditions' },
-  MASK_ROW_TOO_LARGE: { what: 'one row is larger than masking holds in memory', todo: 'select fewer or smaller columns' },
+  MASK_ROW_TOO_LARGE: {
+    what: 'one row is larger than masking holds in memory',
+    todo: 'select fewer or smaller columns',
+  },
   // statement and protocol
   STATEMENT_UNPARSABLE: { what: 'the statement could not be parsed', todo: 'correct its syntax' },
   STATEMENT_TOO_LARGE: { what: 'the statement is longer than sluice parses', todo: 'send it in parts' },
-  STATEMENT_TOO_COMPLEX: { what: 'the statement is nested too deeply or takes too long to parse', todo: 'send a simpler one' },
+  STATEMENT_TOO_COMPLEX: {
+    what: 'the statement is nested too deeply or takes too long to parse',
+    todo: 'send a simpler one',
+  },
   PROTOCOL_VIOLATION: { what: 'bytes came that the protocol does not allow', todo: 'check the client' },
-  PROTOCOL_UNSUPPORTED: { what: 'the client asked for a part of the protocol that sluice does not let through', todo: 'see the protocol folder for what is supported' },
+  PROTOCOL_UNSUPPORTED: {
+    what: 'the client asked for a part of the protocol that sluice does not let through',
+    todo: 'see the protocol folder for what is supported',
+  },
   PROTOCOL_TIMEOUT: { what: 'a message was begun and not ended in time', todo: 'check the client and the network' },
   // intake
-  FLOW_UNKNOWN: { what: 'a connection came that the kernel did not redirect', todo: 'connect to the real address from within a session' },
+  FLOW_UNKNOWN: {
+    what: 'a connection came that the kernel did not redirect',
+    todo: 'connect to the real address from within a session',
+  },
   FLOW_NO_SESSION: { what: 'the process does not belong to a running session', todo: 'start it with sluice run' },
-  FLOW_NO_RESOURCE: { what: 'the address belongs to no resource of the policy', todo: 'add the resource to the policy' },
+  FLOW_NO_RESOURCE: {
+    what: 'the address belongs to no resource of the policy',
+    todo: 'add the resource to the policy',
+  },
   FLOW_LIMIT: { what: 'too many connections are open', todo: 'close some' },
   // upstream
-  UPSTREAM_UNREACHABLE: { what: 'the resource did not answer', todo: 'check that it runs and that its address is right' },
-  UPSTREAM_TLS: { what: 'the resource could not be verified by TLS', todo: 'check tls, ca and the certificate of the resource' },
+  UPSTREAM_UNREACHABLE: {
+    what: 'the resource did not answer',
+    todo: 'check that it runs and that its address is right',
+  },
+  UPSTREAM_TLS: {
+    what: 'the resource could not be verified by TLS',
+    todo: 'check tls, ca and the certificate of the resource',
+  },
   UPSTREAM_LOGIN: { what: 'the resource refused the credential', todo: 'check the credential that the policy names' },
   UPSTREAM_LOST: { what: 'the resource closed the connection', todo: 'connect again' },
-  UPSTREAM_VIOLATION: { what: 'the resource sent what its protocol does not allow', todo: 'check what listens at its address' },
-  UPSTREAM_QUERY: { what: "the resource refused a question of sluice's own", todo: 'see the reason; the account needs what every role may do by default' },
-  CATALOG_UNAVAILABLE: { what: 'the catalog of the database could not be read, so statements cannot be judged', todo: 'check that the account may connect and read the system catalogs' },
+  UPSTREAM_VIOLATION: {
+    what: 'the resource sent what its protocol does not allow',
+    todo: 'check what listens at its address',
+  },
+  UPSTREAM_QUERY: {
+    what: "the resource refused a question of sluice's own",
+    todo: 'see the reason; the account needs what every role may do by default',
+  },
+  CATALOG_UNAVAILABLE: {
+    what: 'the catalog of the database could not be read, so statements cannot be judged',
+    todo: 'check that the account may connect and read the system catalogs',
+  },
   CREDENTIAL_UNAVAILABLE: { what: 'the credential named by the policy could not be read', todo: 'check its source' },
   TOKEN_REQUIRED: { what: 'the policy wants the session token as password', todo: 'use SLUICE_TOKEN as the password' },
   // audit
-  AUDIT_FULL: { what: 'the audit store is full or its disk is', todo: 'make room or raise the quota; operations go on by themselves then' },
+  AUDIT_FULL: {
+    what: 'the audit store is full or its disk is',
+    todo: 'make room or raise the quota; operations go on by themselves then',
+  },
   AUDIT_FAILED: { what: 'the audit store could not write', todo: 'see the daemon log' },
-  AUDIT_BROKEN: { what: 'the audit chain does not hold', todo: 'keep the store as evidence and compare with a copy elsewhere' },
+  AUDIT_BROKEN: {
+    what: 'the audit chain does not hold',
+    todo: 'keep the store as evidence and compare with a copy elsewhere',
+  },
   AUDIT_QUERY: { what: 'a query of the audit is not valid', todo: 'see sluice audit --help' },
   // host
   NOT_ALLOWED: { what: 'the caller may not do this', todo: 'run it as the user named' },
@@ -53,7 +105,10 @@ export const ERRORS = {
   KERNEL_UNSUPPORTED: { what: 'this kernel or host lacks what enforcement needs', todo: 'see the hook named' },
   CONFIG_INVALID: { what: 'the configuration of the daemon is not valid', todo: 'correct the setting named' },
   SESSION_UNKNOWN: { what: 'there is no such session', todo: 'see sluice sessions' },
-  STATE_FAILED: { what: 'the daemon could not keep its own state on disk', todo: 'make room and check the permissions of the path named' },
+  STATE_FAILED: {
+    what: 'the daemon could not keep its own state on disk',
+    todo: 'make room and check the permissions of the path named',
+  },
   INTERNAL: { what: 'sluice met a fault of its own and refused', todo: 'report it with the daemon log' },
 } as const;
 

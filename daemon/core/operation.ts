@@ -7,17 +7,7 @@
  * What an act can do. Order is danger, least first. `code` is anything that runs statements that can't be seen
  * beforehand; what can't be classified carries every effect.
  */
-export const EFFECTS = [
-  'read',
-  'session',
-  'write',
-  'ddl',
-  'code',
-  'privilege',
-  'file',
-  'network',
-  'program',
-] as const;
+export const EFFECTS = ['read', 'session', 'write', 'ddl', 'code', 'privilege', 'file', 'network', 'program'] as const;
 export type Effect = (typeof EFFECTS)[number];
 
 /**

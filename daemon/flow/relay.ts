@@ -242,7 +242,8 @@ export class Relay implements Outlet {
       }
     } catch (error) {
       if (this.#ended) return;
-      this.#refuse(act, verdict, refusalFrom(asSluice(error)));
+      const cancelled = new SluiceError('APPROVAL_CANCELLED', 'canceling statement due to user request');
+      this.#refuse(act, verdict, refusalFrom(cancel.signal.aborted ? cancelled : asSluice(error)));
       return;
     } finally {
       this.#cancelHold = null;
