@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import koffi from 'koffi';
 
 const MADV_DONTNEED = 4;
-const EVERY_MS = 1_000;
+const EVERY_MS = 250;
 
 export class Residency {
   readonly #path: string;

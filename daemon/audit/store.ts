@@ -325,6 +325,7 @@ export class AuditStore implements Recorder, Log {
   }
 
   async #drainOnce(): Promise<void> {
+    this.#residency.trim();
     let count = 0;
     while (count < this.#pending.length && count < DRAIN_MAX && this.#pending[count]!.seq <= this.#committed) count++;
     const rows = this.#pending.slice(0, count);
@@ -356,7 +357,6 @@ export class AuditStore implements Recorder, Log {
       const { chunk } = this.#full.shift()!;
       if (chunk.length === CHUNK_BYTES && this.#spare.length < CHUNKS_KEPT) this.#spare.push(chunk);
     }
-    this.#residency.trim();
   }
 
   #sign(kind: Mark['kind'], seq: number, hash: string): Mark {
@@ -470,6 +470,7 @@ export class AuditStore implements Recorder, Log {
     if (reverse) yield* tail.reverse();
     yield* this.#table.read(from, Math.min(end, edge), reverse);
     if (!reverse) yield* tail;
+    this.#residency.trim();
   }
 
   blocksOf(name: string, values: readonly string[], prefix: boolean): Set<number> {
