@@ -135,10 +135,13 @@ sys.stdin.readline()
 `;
     const child = spawn('/usr/bin/python3', ['-c', crowd, socket], { uid: OTHER_UID, gid: OTHER_UID, cwd: '/' });
     await once(child.stdout, 'data');
-    assert.equal((await host.helper.status()).enforcing, true);
-    assert.deepEqual(await askAs(DAEMON_UID, 'list'), ['ok']);
-    child.stdin.end('\n');
-    await once(child, 'close');
+    try {
+      assert.equal((await host.helper.status()).enforcing, true);
+      assert.deepEqual(await askAs(DAEMON_UID, 'list'), ['ok']);
+    } finally {
+      child.stdin.end('\n');
+      await once(child, 'close');
+    }
   });
 
   test('a second helper on the run directory, and a detach under a running one, are refused', async () => {
