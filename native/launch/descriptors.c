@@ -67,6 +67,16 @@ int keep_standard_descriptors(void)
 			return -1;
 		}
 	}
+	/*
+	 * Node, which the command line runs on, makes pipes non-blocking, and that outlives exec. A command is written for
+	 * the blocking ones that a shell gives it: without this its output breaks off when the reader is slow.
+	 */
+	for (int fd = 0; fd <= 2; fd++) {
+		int flags = fcntl(fd, F_GETFL);
+
+		if (flags >= 0 && (flags & O_NONBLOCK))
+			(void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+	}
 	if (syscall(SYS_close_range, 3U, ~0U, 0U) < 0) {
 		LOG("cannot close descriptors: %s (close_range requires Linux >= 5.9)", strerror(errno));
 		return -1;
