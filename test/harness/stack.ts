@@ -27,6 +27,8 @@ const ROOT = new URL('../..', import.meta.url).pathname;
 const HELPER = join(ROOT, 'build/native/sluice-helper');
 const DAEMON = join(ROOT, 'build/js/daemon/bin/sluiced.js');
 const CLI = [process.execPath, join(ROOT, 'build/js/daemon/bin/sluice.js')] as const;
+/** As daemon/bin/README.md says. */
+const NODE_FLAGS = ['--max-semi-space-size=8'];
 const READY_WITHIN = 30_000;
 
 export interface StackOptions {
@@ -179,7 +181,10 @@ class RunningStack implements Stack {
       ...this.#options.config,
     };
     writeFileSync(file, JSON.stringify(config));
-    const argv = ['node_modules/node/bin/node', 'build/js/daemon/bin/sluiced.js'].map((path) => join(this.#app, path));
+    const [node, sluiced] = ['node_modules/node/bin/node', 'build/js/daemon/bin/sluiced.js'].map((path) =>
+      join(this.#app, path),
+    );
+    const argv = [node!, ...NODE_FLAGS, sluiced!];
     this.#daemon = this.#keep('unshare', ['-m', 'sh', '-c', within(this.#app), 'sh', ...argv, '--config', file]);
     const answers = () =>
       this.call('status').then(
