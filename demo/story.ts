@@ -4,6 +4,9 @@ import { finished } from '../test/harness/child.ts';
 import type { Page } from './page.ts';
 import type { Shop } from './shop.ts';
 
+/** From here on a status means that the command was not run or was killed: sluice-launch --help. */
+const NOT_RUN = 125;
+
 /** Words as a shell would need them. */
 function typed(argv: readonly string[]): string {
   return argv
@@ -31,15 +34,17 @@ export class Story {
   /** Runs and shows an agent's command. */
   async #agent(argv: readonly string[]): Promise<void> {
     this.#page.command(`sluice run -- ${typed(argv)}`);
-    const { stdout, stderr } = await this.#shop.stack.run(argv, { env: this.#shop.env });
+    const { status, stdout, stderr } = await this.#shop.stack.run(argv, { env: this.#shop.env });
     this.#page.output(stdout + stderr);
+    if (status >= NOT_RUN) throw new Error(`that was not meant to happen: ${argv[0]} ended with status ${status}`);
   }
 
   /** Runs and shows a command of yours. */
   async #host(argv: readonly string[]): Promise<void> {
     this.#page.command(`sluice ${typed(argv)}`);
-    const { stdout, stderr } = await this.#shop.stack.sluice(argv);
+    const { status, stdout, stderr } = await this.#shop.stack.sluice(argv);
     this.#page.output(stdout + stderr);
+    if (status !== 0) throw new Error(`that was not meant to happen: sluice ended with status ${status}`);
   }
 
   /** What the database itself says, past sluice. */
