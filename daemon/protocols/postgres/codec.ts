@@ -20,7 +20,7 @@ import { Backend, type MaskTools } from './backend.ts';
 import { PgClassified, type PgPlan, type Statements } from './classify.ts';
 import { type Frame, Frontend, type FrontendLimits } from './frontend.ts';
 import { errorResponse, noticeResponse, poisonParse, poisonQuery } from './refusal.ts';
-import type { Change, Portal, Prepared, SessionNames } from './session.ts';
+import { type Change, isIndirect, type Portal, type Prepared, type SessionNames } from './session.ts';
 import type { Analysis, Catalog, Names } from './sql/model.ts';
 import { cstring, F, message } from './wire.ts';
 
@@ -33,6 +33,9 @@ export interface CodecOptions {
   /** As the server reported it at login. */
   readonly parameters: ReadonlyMap<string, string>;
 }
+
+/** Names are kept up to here by the server, bytes: NAMEDATALEN - 1. */
+const MAX_NAME = 63;
 
 type Step = 'query' | 'parse' | 'bind' | 'execute' | 'call';
 
@@ -171,28 +174,40 @@ export class PostgresCodec implements Codec {
 
   /** Describe: kind(1: S, P) name\0 */
   #describe(frame: Frame): Unit {
-    const portal = frame.bytes[5] === 0x50 ? this.#session.portal(this.#name(frame, 6)) : null;
+    const name = this.#name(frame, 6);
+    const portal = frame.bytes[5] === 0x50 ? this.#session.portal(name.text) : null;
     this.#answers.push(answer('describe', { portal: portal === 'wait' ? null : portal }));
     return { kind: 'pass', bytes: frame.bytes };
   }
 
   /** Close: kind(1: S, P) name\0 */
   #close(frame: Frame): Unit {
-    const name = this.#name(frame, 6);
+    const name = this.#name(frame, 6).text;
     const change: Change = { kind: frame.bytes[5] === 0x53 ? 'prepared' : 'portal', name, value: null };
     this.#session.expect(change);
     this.#answers.push(answer('close', { changes: [[change]] }));
     return { kind: 'pass', bytes: frame.bytes };
   }
 
-  #name(frame: Frame, from: number): string {
+  /**
+   * name\0 of a statement or portal, as the server knows it: it keeps the first 63 bytes, and two names must never be one
+   * there and two here, or the other way round.
+   */
+  #name(frame: Frame, from: number): { text: string; next: number } {
     const name = cstring(frame.bytes, from, frame.bytes.length);
-    if (name === null)
+    const letter = String.fromCharCode(frame.letter);
+    if (name === null) throw new SluiceError('PROTOCOL_VIOLATION', `a name without end came in a message '${letter}'`);
+    const bytes = frame.bytes.subarray(from, name.next - 1);
+    if (isAscii(bytes)) return { text: name.text.slice(0, MAX_NAME), next: name.next };
+    if (this.#backend.clientEncoding !== 'UTF8' || !isUtf8(bytes) || bytes.length > MAX_NAME)
       throw new SluiceError(
-        'PROTOCOL_VIOLATION',
-        `a name without end came in a message '${String.fromCharCode(frame.letter)}'`,
+        'PROTOCOL_UNSUPPORTED',
+        `a message '${letter}' came with a name that can be read in two ways`,
+        {
+          hint: `use ASCII in names of statements and portals, or UTF8 up to ${MAX_NAME} bytes`,
+        },
       );
-    return name.text;
+    return name;
   }
 
   #act(frame: Frame): Unit | 'wait' {
@@ -204,11 +219,9 @@ export class PostgresCodec implements Codec {
         return this.#statement(frame, 'query', 5, '');
       case F.parse: {
         // Parse: statement name\0 text\0 count(int16) { type oid(int32) }…
-        const name = cstring(frame.bytes, 5, frame.bytes.length);
-        if (name === null) {
-          if (frame.oversize) return this.#statement(frame, 'parse', 5, '');
-          throw new SluiceError('PROTOCOL_VIOLATION', 'a Parse message came without an end of its name');
-        }
+        // Refused whatever its name is.
+        if (frame.oversize) return this.#statement(frame, 'parse', 5, '');
+        const name = this.#name(frame, 5);
         return this.#statement(frame, 'parse', name.next, name.text);
       }
       case F.bind:
@@ -282,16 +295,15 @@ export class PostgresCodec implements Codec {
 
   /** Bind: portal\0 statement\0 formats, parameters, result formats */
   #bind(frame: Frame): Unit | 'wait' {
-    const portal = cstring(frame.bytes, 5, frame.bytes.length);
-    const statement = portal === null ? null : cstring(frame.bytes, portal.next, frame.bytes.length);
-    if (portal === null || statement === null)
-      throw new SluiceError('PROTOCOL_VIOLATION', 'a Bind message came without an end of its names');
+    const portal = this.#name(frame, 5);
+    const statement = this.#name(frame, portal.next);
     const prepared = this.#session.prepared(statement.text);
     if (prepared === 'wait') return 'wait';
     const act = this.#make(
       'bind',
       frame,
-      { decide: true, hold: true, record: false },
+      // Where the names that it uses may change, what it does is not known before Execute.
+      { decide: true, hold: !prepared?.indirect, record: false },
       { statement: statement.text, portal: portal.text },
     );
     act.prepared = prepared;
@@ -303,17 +315,13 @@ export class PostgresCodec implements Codec {
 
   /** Execute: portal\0 rows(int32) */
   #execute(frame: Frame): Unit | 'wait' {
-    const name = this.#name(frame, 5);
+    const name = this.#name(frame, 5).text;
     const portal = this.#session.portal(name);
     if (portal === 'wait') return 'wait';
-    const act = this.#make(
-      'execute',
-      frame,
-      { decide: portal === null, hold: portal === null, record: true },
-      { portal: name },
-    );
+    const open = portal === null || portal.prepared.indirect;
+    const act = this.#make('execute', frame, { decide: open, hold: open, record: true }, { portal: name });
     act.portal = portal;
-    if (portal !== null) act.verdict = portal.verdict;
+    if (!open) act.verdict = portal.verdict;
     // A cursor of DECLARE is a portal as well; one that nobody declared here may read anything.
     act.text = portal?.prepared.text ?? `FETCH ALL FROM "${name.replaceAll('"', '""')}"`;
     return { kind: 'act', act };
@@ -334,7 +342,8 @@ export class PostgresCodec implements Codec {
   #classifyWith(act: PgAct, catalog: Catalog): PgClassified | Promise<PgClassified> {
     const session = this.#session;
     const { prepared } = act.step === 'execute' && act.portal !== null ? act.portal : act;
-    if (prepared !== null && prepared.catalog === catalog.version && prepared.path === session.pathGeneration) {
+    const fresh = prepared?.catalog === catalog.version && prepared.path === session.pathGeneration;
+    if (prepared !== null && fresh && !prepared.indirect) {
       return this.#keep(act, prepared.analyses, () => this.#namesOf(catalog));
     }
     if (act.step === 'bind' && prepared === null) return this.#keep(act, [], () => this.#namesOf(catalog));
@@ -375,7 +384,8 @@ export class PostgresCodec implements Codec {
     for (const [name, { text }] of stale) {
       const names = this.#session.names(catalog);
       const analyses = await Promise.resolve(this.#options.statements.analyze(text, names)).catch(() => []);
-      this.#session.renew(name, { text, analyses, catalog: catalog.version, path: this.#session.pathGeneration });
+      const path = this.#session.pathGeneration;
+      this.#session.renew(name, { text, analyses, catalog: catalog.version, path, indirect: isIndirect(text) });
     }
   }
 
@@ -440,7 +450,7 @@ export class PostgresCodec implements Codec {
   #prepare(text: string, analyses: readonly Analysis[], catalog: number): Prepared {
     if (this.#session.full)
       throw new SluiceError('FLOW_LIMIT', 'too many prepared statements, portals and cursors are open');
-    return { text, analyses, catalog, path: this.#session.pathGeneration };
+    return { text, analyses, catalog, path: this.#session.pathGeneration, indirect: isIndirect(text) };
   }
 
   #changes(analysis: Analysis): Change[] {
@@ -448,13 +458,19 @@ export class PostgresCodec implements Codec {
     for (const change of analysis.changes) {
       switch (change.kind) {
         case 'search-path':
-          made.push({ kind: 'path', path: change.path });
+          made.push({ kind: 'path', path: change.path, local: change.local });
           break;
         case 'prepare':
           made.push({
             kind: 'prepared',
             name: change.name,
-            value: { text: change.text, analyses: change.analyses, catalog: -1, path: -1 },
+            value: {
+              text: change.text,
+              analyses: change.analyses,
+              catalog: -1,
+              path: -1,
+              indirect: isIndirect(change.text),
+            },
           });
           break;
         case 'deallocate':
@@ -475,6 +491,7 @@ export class PostgresCodec implements Codec {
         case 'rollback-to':
           made.push({ kind: 'rollback' });
           break;
+        case 'commit':
         case 'discard':
         case 'catalog':
           made.push({ kind: change.kind });

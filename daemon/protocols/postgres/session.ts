@@ -17,6 +17,13 @@ export interface Prepared {
   readonly catalog: number;
   /** Generation of the search_path that they hold for. */
   readonly path: number;
+  /** It runs a prepared statement or reads a cursor: what it does is known only where it runs. */
+  readonly indirect: boolean;
+}
+
+/** Wider than the statements meant: words in a string or a comment cost one more analysis and nothing else. */
+export function isIndirect(text: string): boolean {
+  return /execute|fetch|move/i.test(text);
 }
 
 export interface Portal {
@@ -32,11 +39,13 @@ export type Change =
   | { readonly kind: 'cursor'; readonly name: string; readonly outputs: readonly Origin[] | null }
   | { readonly kind: 'cursor-gone'; readonly name: string | null }
   | { readonly kind: 'all-prepared-gone' }
-  | { readonly kind: 'path'; readonly path: readonly string[] | 'default' | 'unknown' }
+  /** local: it ends with the transaction, and has no effect outside of one. */
+  | { readonly kind: 'path'; readonly path: readonly string[] | 'default' | 'unknown'; readonly local: boolean }
   | { readonly kind: 'notify'; readonly payload: string }
   | { readonly kind: 'discard' }
   /** Of the transaction or to a savepoint: settings made since are undone. */
   | { readonly kind: 'rollback' }
+  | { readonly kind: 'commit' }
   | { readonly kind: 'catalog' };
 
 interface Pending {
@@ -65,6 +74,8 @@ export class SessionNames {
   #paths: (readonly string[])[] | null = null;
   /** The last of them alone holds, once the server is idle again and nothing failed. */
   #settling = false;
+  /** Paths that hold up to the end of the transaction at most, beside the others. */
+  #localPaths: (readonly string[])[] = [];
   #startPath: readonly string[] | null = null;
   readonly #payloads = new Set<string>();
   #pending: Pending[] = [];
@@ -80,6 +91,8 @@ export class SessionNames {
   }
 
   expect(change: Change): void {
+    // What was analysed before is analysed anew from here on, and not only once the change is acknowledged.
+    if (change.kind === 'path' || change.kind === 'discard') this.pathGeneration++;
     this.#pending.push({ segment: this.segment, change });
   }
 
@@ -90,7 +103,8 @@ export class SessionNames {
       if (pending[i]!.segment === this.segment) return false;
       const { change } = pending[i]!;
       const unnamed = (change.kind === 'prepared' || change.kind === 'portal') && change.name === '';
-      if (!unnamed) return true;
+      // What a COMMIT ends is looked up by name.
+      if (!unnamed && change.kind !== 'commit') return true;
     }
     return false;
   }
@@ -102,7 +116,8 @@ export class SessionNames {
         segment !== this.segment &&
         ((change.kind === kind && change.name === name) ||
           change.kind === 'discard' ||
-          change.kind === 'all-prepared-gone'),
+          change.kind === 'all-prepared-gone' ||
+          (kind === 'portal' && endsPortal(change, name))),
     );
   }
 
@@ -112,6 +127,7 @@ export class SessionNames {
       if (segment !== this.segment) break;
       if (change.kind === kind && change.name === name) return change.value as T | null;
       if (change.kind === 'discard' || (kind === 'prepared' && change.kind === 'all-prepared-gone')) return null;
+      if (kind === 'portal' && endsPortal(change, name)) return null;
     }
     if (this.#pending.length > 0 && this.#open(kind, name)) return 'wait';
     return settled.get(name) ?? null;
@@ -170,6 +186,8 @@ export class SessionNames {
         }
         return;
       case 'cursor': {
+        // Portals and cursors live under one set of names.
+        this.#portals.delete(change.name);
         // A transaction that ends may bring an older cursor of this name back into view: every meaning counts.
         const known = this.#cursors.get(change.name);
         this.#cursors.set(
@@ -179,8 +197,13 @@ export class SessionNames {
         return;
       }
       case 'cursor-gone':
-        if (change.name === null) this.#cursors.clear();
-        else this.#cursors.delete(change.name);
+        if (change.name === null) {
+          this.#portals.clear();
+          this.#cursors.clear();
+        } else {
+          this.#portals.delete(change.name);
+          this.#cursors.delete(change.name);
+        }
         return;
       case 'all-prepared-gone':
         this.#prepared.clear();
@@ -188,6 +211,11 @@ export class SessionNames {
       case 'path': {
         this.pathGeneration++;
         const path = change.path === 'default' ? this.#startPath : change.path === 'unknown' ? EVERYWHERE : change.path;
+        if (change.local) {
+          this.#localPaths.push(path ?? DEFAULT);
+          if (this.#localPaths.length > MAX_PATHS) this.#localPaths = [EVERYWHERE];
+          return;
+        }
         this.#paths = [...(this.#paths ?? [DEFAULT]), path ?? DEFAULT];
         if (this.#paths.length > MAX_PATHS) this.#paths = [EVERYWHERE];
         this.#settling = !this.inTransaction;
@@ -195,6 +223,11 @@ export class SessionNames {
       }
       case 'rollback':
         this.#settling = false;
+        this.#portals.clear();
+        return;
+      case 'commit':
+        // An end of the transaction closes its portals; another may take the name before the server is idle.
+        this.#portals.clear();
         return;
       case 'notify':
         if (this.#payloads.size >= MAX_PAYLOADS) this.#payloads.clear();
@@ -228,7 +261,10 @@ export class SessionNames {
     const start = this.#startPath ?? catalog.searchPath;
     const resolve = (path: readonly string[]) =>
       path === DEFAULT ? start : path === EVERYWHERE ? [...catalog.schemas] : path;
-    let paths = (this.#paths ?? [DEFAULT]).map(resolve);
+    const settled = [...(this.#paths ?? [DEFAULT]), ...this.#localPaths].map(resolve);
+    let paths = settled;
+    /** Of this segment. */
+    const set: (readonly string[])[] = [];
     let stale = this.dirty;
     const own = this.#pending.filter((entry) => entry.segment === this.segment);
     const prepared = new Map<string, readonly Analysis[]>();
@@ -241,8 +277,13 @@ export class SessionNames {
         cursors.set(change.name, [...(cursors.get(change.name) ?? []), change.outputs]);
       else if (change.kind === 'portal' && change.value !== null && change.name !== '')
         cursors.set(change.name, [change.value.prepared.analyses[0]?.outputs ?? null]);
-      else if (change.kind === 'path' && change.path !== 'default' && change.path !== 'unknown') paths = [change.path];
-      else if (change.kind === 'path') paths = [...paths, change.path === 'default' ? start : [...catalog.schemas]];
+      else if (change.kind === 'path') {
+        const known = change.path !== 'default' && change.path !== 'unknown';
+        const path = known ? change.path : change.path === 'default' ? start : [...catalog.schemas];
+        set.push(path);
+        paths = known && !change.local ? [path] : [...paths, path];
+      } else if (change.kind === 'rollback' || change.kind === 'commit' || change.kind === 'discard')
+        paths = [...settled, ...set, start];
       else if (change.kind === 'catalog') stale = true;
     }
     return { catalog, paths, stale, prepared, cursors };
@@ -253,6 +294,7 @@ export class SessionNames {
     return (
       this.#pending.length === 0 &&
       this.#paths === null &&
+      this.#localPaths.length === 0 &&
       this.#startPath === null &&
       !this.dirty &&
       this.#cursors.size === 0 &&
@@ -269,10 +311,26 @@ export class SessionNames {
     this.inTransaction = status !== 0x49;
     if (this.inTransaction) return;
     this.#portals.clear();
+    this.#localPaths = [];
     if (this.#settling && this.#paths !== null) {
       this.#paths = this.#paths.slice(-1);
       if (this.#paths[0] === DEFAULT) this.#paths = null;
     }
     this.#settling = false;
+  }
+}
+
+/** Whether a portal of this name, if there is one afterwards, is not the one that a Bind made before this change. */
+function endsPortal(change: Change, name: string): boolean {
+  switch (change.kind) {
+    case 'cursor':
+      return change.name === name;
+    case 'cursor-gone':
+      return change.name === null || change.name === name;
+    case 'commit':
+    case 'rollback':
+      return true;
+    default:
+      return false;
   }
 }

@@ -148,7 +148,7 @@ function* readOptions(text: string): IterableIterator<[string, string]> {
   let word: string | null = null;
   for (let i = 0; i < text.length; i++) {
     const c = text[i]!;
-    if (/\s/.test(c)) {
+    if (/[ \t\n\r\v\f]/.test(c)) {
       if (word !== null) words.push(word);
       word = null;
     } else if (c === '\\') word = (word ?? '') + (text[++i] ?? '');
@@ -168,14 +168,19 @@ function* readOptions(text: string): IterableIterator<[string, string]> {
   }
 }
 
-/** A search_path as a setting's text: names parted by commas, folded unless quoted. */
+/**
+ * A search_path as a setting's text: names parted by commas, folded unless quoted. White space and folding are ASCII's, as
+ * they are for the server: what only Unicode calls a blank is part of the name.
+ */
 export function splitPath(text: string, user: string): string[] {
   const names = text.match(/"(?:[^"]|"")*"|[^,]+/g) ?? [];
   return names
-    .map((part) => part.trim())
+    .map((part) => part.replace(/^[ \t\n\r\v\f]+|[ \t\n\r\v\f]+$/g, ''))
     .filter((part) => part !== '')
     .map((part) =>
-      part.startsWith('"') && part.endsWith('"') ? part.slice(1, -1).replaceAll('""', '"') : part.toLowerCase(),
+      part.startsWith('"') && part.endsWith('"')
+        ? part.slice(1, -1).replaceAll('""', '"')
+        : part.replace(/[A-Z]/g, (letter) => letter.toLowerCase()),
     )
     .map((name) => (name === '$user' ? user : name));
 }
