@@ -56,10 +56,10 @@ function denialOf(decision: Decision): Refusal {
 }
 
 export function refusalFrom(error: SluiceError): Refusal {
-  const { complaint, position } = error as { complaint?: unknown; position?: unknown };
-  // The words of the protocol's own parser need no advice of ours.
+  const { complaint, position, state } = error as { complaint?: unknown; position?: unknown; state?: unknown };
+  // The words of the protocol's own parser, or of the upstream, need no advice of ours.
   if (typeof complaint === 'string') {
-    const native = { code: error.code, message: complaint };
+    const native = { code: error.code, message: complaint, ...(typeof state === 'string' ? { state } : {}) };
     return typeof position === 'number' && position > 0 ? { ...native, position } : native;
   }
   return { code: error.code, message: error.message, hint: error.hint };

@@ -18,6 +18,8 @@ export interface Refusal {
   readonly hint?: string;
   /** Byte offset into the act's text where the fault lies, from 1, as the parser counted it. */
   readonly position?: number;
+  /** The upstream's own code of its error, where `message` is its own too. Absent: the protocol's code for `code`. */
+  readonly state?: string;
 }
 
 /** What masking makes of an act under the obligations that hold. Opaque to the flow but for these fields. */

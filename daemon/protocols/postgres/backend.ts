@@ -9,6 +9,7 @@ import type { ColumnMask, Obligations } from '../../core/mask.ts';
 import type { Outlet } from '../protocol.ts';
 import type { Answer, Answers } from './answers.ts';
 import type { PgPlan, Statements } from './classify.ts';
+import { located } from './refusal.ts';
 import type { SessionNames } from './session.ts';
 import type { CopyOut, OutputMask, Protection } from './sql/model.ts';
 import { B, errorField, type Field, MAX_MESSAGE, message, rowDescription } from './wire.ts';
@@ -390,7 +391,7 @@ export class Backend {
     const code = errorField(body, 'C') ?? 'XX000';
     const fatal = errorField(body, 'V') !== 'ERROR';
     let instead: Buffer | undefined;
-    if (first?.replacement && !fatal) instead = first.replacement;
+    if (first?.replacement && !fatal) instead = located(first.replacement, body);
     else instead = this.#report(B.error, body, first);
     this.#modeChosen = false;
     this.#fields = null;

@@ -214,11 +214,21 @@ async function upstreamLogin(host: Host, upstream: Upstream, opening: Opening, v
       const server = login.push(chunk, (bytes) => upstream.write(bytes));
       if (server !== null) return server;
     } catch (error) {
-      throw error instanceof LoginRefused
-        ? new SluiceError('UPSTREAM_LOGIN', `${host.resource.name} refused the login: ${error.said}`, { cause: error })
-        : error;
+      throw error instanceof LoginRefused ? refusedLogin(host, error) : error;
     }
   }
+}
+
+/** SQLSTATE class 28, invalid authorization specification: what it says of our credential is not for the client. */
+const OF_CREDENTIAL = /^28/;
+
+/** In the server's own words where they are about the client's wishes: its database, or a credential that it brought. */
+function refusedLogin(host: Host, error: LoginRefused): SluiceError {
+  const told = new SluiceError('UPSTREAM_LOGIN', `${host.resource.name} refused the login: ${error.said}`, {
+    cause: error,
+  });
+  if (host.resource.credential !== undefined && OF_CREDENTIAL.test(error.sqlstate)) return told;
+  return Object.assign(told, { complaint: error.said, state: error.sqlstate });
 }
 
 /** TLS with the server where the resource wants it. Returns what SCRAM binds to; null without TLS. */

@@ -1,7 +1,7 @@
 /** Native errors: the SQLSTATE of each of sluice's codes, and the text that stands in the server's log for a refused act. */
 import type { ErrorCode } from '../../core/errors.ts';
 import type { Refusal } from '../protocol.ts';
-import { B, F, message } from './wire.ts';
+import { B, errorField, F, message } from './wire.ts';
 
 /** Appendix A of PostgreSQL's documentation. What is not listed is 42501, insufficient_privilege. */
 const SQLSTATE: Partial<Record<ErrorCode, string>> = {
@@ -26,6 +26,9 @@ const SQLSTATE: Partial<Record<ErrorCode, string>> = {
   INTERNAL: 'XX000',
 };
 
+/** Complaints that the scanner makes of what the grammar does not take. */
+const SCANNERS_WORDS = / at (or near ".*"|end of input)$/s;
+
 export function sqlstate(code: ErrorCode): string {
   return SQLSTATE[code] ?? '42501';
 }
@@ -33,6 +36,24 @@ export function sqlstate(code: ErrorCode): string {
 /** PostgreSQL's own words for its own kind of error, so that a syntax error reads the same with sluice as without. */
 export function errorResponse(refusal: Refusal, severity: 'ERROR' | 'FATAL' = 'ERROR'): Buffer {
   return report(B.error, severity, sqlstate(refusal.code), refusal);
+}
+
+/**
+ * A syntax error of ours, with file, line and routine (F, L, R) of the one that the server made of the poison: they differ
+ * from version to version and clients show them. `own`: body of the server's ErrorResponse.
+ */
+export function located(replacement: Buffer, own: Buffer): Buffer {
+  const body = replacement.subarray(5);
+  if (errorField(body, 'C') !== '42601' || errorField(own, 'C') !== '42601') return replacement;
+  if (!SCANNERS_WORDS.test(errorField(body, 'M') ?? '')) return replacement;
+  const fields: string[] = [];
+  for (const letter of ['S', 'V', 'C', 'M', 'P']) push(fields, letter, errorField(body, letter));
+  for (const letter of ['F', 'L', 'R']) push(fields, letter, errorField(own, letter));
+  return message(B.error, `${fields.join('\0')}\0\0`);
+}
+
+function push(fields: string[], letter: string, text: string | undefined): void {
+  if (text !== undefined) fields.push(letter + text);
 }
 
 export function noticeResponse(text: string, detail: string): Buffer {
@@ -44,11 +65,11 @@ export function noticeResponse(text: string, detail: string): Buffer {
  * S and V severity, C SQLSTATE, M message, D detail, H hint, P position in characters, R routine: the name of the code.
  */
 function report(letter: number, severity: string, state: string, refusal: Refusal): Buffer {
-  const fields = [`S${severity}`, `V${severity}`, `C${state}`, `M${line(refusal.message)}`];
+  const fields = [`S${severity}`, `V${severity}`, `C${refusal.state ?? state}`, `M${line(refusal.message)}`];
   if (refusal.detail) fields.push(`D${line(refusal.detail)}`);
   if (refusal.hint) fields.push(`H${line(refusal.hint)}`);
   if (refusal.position !== undefined) fields.push(`P${refusal.position}`);
-  fields.push(`R${refusal.code}`);
+  if (refusal.state === undefined) fields.push(`R${refusal.code}`);
   return message(letter, `${fields.join('\0')}\0\0`);
 }
 
