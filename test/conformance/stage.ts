@@ -92,7 +92,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       throw new Error('no TLS on the stage');
     },
     tokenIs: () => false,
-    token: () => null,
+    verifier: () => null,
     onFault: (error) => faults.push(error),
     get limits() {
       return stage.limits;

@@ -22,10 +22,10 @@ export interface Answer {
   readonly changes: readonly (readonly Change[])[];
   /** Statement of the batch that is being answered. */
   at: number;
+  /** How many statements of it will still ask for data (COPY … FROM STDIN). */
+  copies: number;
   /** CopyInResponse came and CopyDone or CopyFail has not gone yet. */
   copyIn: boolean;
-  /** Place in the order of messages. */
-  seq: number;
 }
 
 const NONE: readonly never[] = [];
@@ -40,8 +40,8 @@ export function answer(step: Step, set: Partial<Answer> = {}): Answer {
     portal: set.portal ?? null,
     changes: set.changes ?? NONE,
     at: 0,
+    copies: set.copies ?? 0,
     copyIn: false,
-    seq: 0,
   };
 }
 
@@ -58,11 +58,7 @@ export class Answers {
     return this.#items.length - this.#head;
   }
 
-  /** How many were ever asked for. */
-  pushed = 0;
-
   push(item: Answer): void {
-    item.seq = this.pushed++;
     this.#items.push(item);
   }
 
@@ -78,10 +74,5 @@ export class Answers {
       this.#head = 0;
     }
     return item;
-  }
-
-  /** Takes out the Syncs sent before place `before`: the server reads them while it copies in and ignores them there. */
-  dropSyncs(before = Number.POSITIVE_INFINITY): void {
-    this.#items = this.#items.filter((item, i) => i < this.#head || item.step !== 'sync' || item.seq >= before);
   }
 }

@@ -7,12 +7,12 @@
 import { SluiceError } from '../../core/errors.ts';
 import type { ColumnMask, Obligations } from '../../core/mask.ts';
 import type { Outlet } from '../protocol.ts';
-import type { Answer, Answers } from './answers.ts';
+import { type Answer, type Answers, answer } from './answers.ts';
 import type { PgPlan, Statements } from './classify.ts';
 import { located } from './refusal.ts';
 import type { SessionNames } from './session.ts';
 import type { CopyOut, OutputMask, Protection } from './sql/model.ts';
-import { B, errorField, type Field, MAX_MESSAGE, message, rowDescription } from './wire.ts';
+import { B, errorField, F, type Field, MAX_MESSAGE, message, rowDescription } from './wire.ts';
 
 /** Rewrites complete DataRow messages of one result. */
 export interface RowMasking {
@@ -99,25 +99,64 @@ export class Backend {
     return (this.#parts.parameters.get('client_encoding') ?? 'UTF8').toUpperCase();
   }
 
+  /** The server failed an extended step and skips whatever comes up to a Sync that has not gone yet. */
+  #skipping = false;
+  /** The COPY … FROM STDIN that went last. While it may take data, what a message means hangs on how far it is. */
+  #copy: Answer | null = null;
+  /** Data went into it. */
+  #fed = false;
+  /** A Sync was kept back that the client sent in the middle of its data and waits for. */
+  #syncKept = false;
+
+  get skipping(): boolean {
+    return this.#skipping;
+  }
+
+  /** A Sync goes upstream. */
+  synced(): void {
+    this.#skipping = false;
+  }
+
+  /** Operations that were let through when the server had begun to skip. */
+  skipped(ops: readonly number[]): void {
+    for (const op of ops) this.#done.push({ op, rows: 0, error: 'skipped' });
+  }
+
+  /** An act goes upstream that asks for data. */
+  copies(answer: Answer): void {
+    this.#copy = answer;
+  }
+
+  /** The server has yet to say whether it takes the data or fails; until then nobody knows what it ignores. */
+  get copyExpected(): boolean {
+    return this.#copy !== null && this.#copy.copies > 0 && !this.#copy.copyIn;
+  }
+
   get copyingIn(): boolean {
-    return this.#parts.answers.first?.copyIn === true && this.#parts.answers.first.step === 'execute';
+    return this.#copy?.copyIn === true;
   }
 
-  /** CopyDone or CopyFail goes upstream. */
-  copyEnds(): void {
-    const { answers } = this.#parts;
-    if (answers.first?.copyIn) answers.first.copyIn = false;
-    else if (answers.size > 0) this.#copyEnded.push(answers.pushed);
+  /** CopyData, CopyDone or CopyFail goes upstream. */
+  copyGoes(ends: boolean): void {
+    this.#fed = true;
+    this.#syncKept = false;
+    if (ends && this.#copy !== null) this.#copy.copyIn = false;
   }
 
-  /** Where in the order of messages a CopyDone went that the server has not asked for yet. */
-  #copyEnded: number[] = [];
+  /** A Sync came while data is copied in: the server would ignore it, unless it has failed by now. */
+  keepSync(): void {
+    this.#syncKept = this.#fed;
+  }
 
-  /** While it copies in, the server ignores every Sync up to CopyDone. */
-  #copyBegins(first: Answer): void {
-    const early = this.#copyEnded.shift();
-    first.copyIn = early === undefined;
-    if (first.step === 'execute') this.#parts.answers.dropSyncs(early);
+  #copyFails(first: Answer, out: Outlet): void {
+    const waits = first.copyIn && this.#syncKept;
+    first.copies = 0;
+    first.copyIn = false;
+    if (!waits) return;
+    this.#syncKept = false;
+    this.#skipping = false;
+    this.#parts.answers.push(answer('sync'));
+    out.toUpstream(message(F.sync));
   }
 
   push(chunk: Buffer, out: Outlet): void {
@@ -304,8 +343,11 @@ export class Backend {
         return undefined;
       }
       case B.copyInResponse:
-        if (first === undefined) throw unexpected(letter);
-        this.#copyBegins(first);
+        if (first === undefined || first.copies === 0 || first.copyIn) throw unexpected(letter);
+        first.copies--;
+        first.copyIn = true;
+        this.#fed = false;
+        this.#syncKept = false;
         return undefined;
       case B.copyBothResponse:
         return undefined;
@@ -401,10 +443,14 @@ export class Backend {
       if (!first.replacement) this.#end(first, out, 0, code);
       // The rest of the batch does not run.
       first.at = Number.MAX_SAFE_INTEGER;
+      this.#copyFails(first, out);
       return instead;
     }
     if (first.step === 'execute' && !first.replacement) this.#end(first, out, 0, code);
-    if (first.step !== 'sync') this.#skipToSync(out, first);
+    if (first.step !== 'sync') {
+      this.#skipToSync(out, first);
+      this.#copyFails(first, out);
+    }
     return instead;
   }
 
@@ -414,8 +460,10 @@ export class Backend {
     for (let next = answers.first; next !== undefined && next.step !== 'sync'; next = answers.first) {
       for (const changes of next.changes) session.drop(changes);
       if (next !== failed) for (let i = 0; i < next.ops.length; i++) this.#end({ ...next, at: i }, out, 0, 'skipped');
+      next.copies = 0;
       answers.shift();
     }
+    this.#skipping = answers.first === undefined;
   }
 
   #report(letter: number, body: Buffer, first: Answer | undefined): Buffer | undefined {
@@ -473,6 +521,7 @@ export class Backend {
     if (first === undefined || (first.step !== 'sync' && first.step !== 'query' && first.step !== 'call'))
       throw unexpected(B.readyForQuery);
     if (first.step === 'call' && first.at === 0) this.#end(first, out, 1);
+    first.copies = 0;
     answers.shift();
     session.ready(status);
     if (session.dirty && status === 0x49) {
@@ -481,7 +530,6 @@ export class Backend {
     }
     this.#modeChosen = false;
     this.#fields = null;
-    if (answers.size === 0) this.#copyEnded = [];
     return undefined;
   }
 }

@@ -15,7 +15,7 @@ import { isAscii, isUtf8 } from 'node:buffer';
 import { SluiceError } from '../../core/errors.ts';
 import type { Obligations } from '../../core/mask.ts';
 import type { Act, Classified, Codec, Outlet, Refusal, Unit, Verdict } from '../protocol.ts';
-import { Answers, answer } from './answers.ts';
+import { type Answer, Answers, answer } from './answers.ts';
 import { Backend, type MaskTools } from './backend.ts';
 import { PgClassified, type PgPlan, type Statements } from './classify.ts';
 import { type Frame, Frontend, type FrontendLimits } from './frontend.ts';
@@ -33,6 +33,9 @@ export interface CodecOptions {
   /** As the server reported it at login. */
   readonly parameters: ReadonlyMap<string, string>;
 }
+
+/** What sets a search_path for certain; set_config() may be called for no row, or for the transaction only. */
+const SETS = new Set(['SET', 'RESET', 'DISCARD', 'DISCARD ALL']);
 
 /** Names are kept up to here by the server, bytes: NAMEDATALEN - 1. */
 const MAX_NAME = 63;
@@ -145,24 +148,37 @@ export class PostgresCodec implements Codec {
     const { letter } = frame;
     this.#rest = 'pass';
     if (letter === F.terminate) return { kind: 'end', bytes: frame.bytes };
+    if (this.#backend.copyExpected) return 'wait';
     if (letter === F.sync) {
+      if (this.#backend.copyingIn) {
+        this.#backend.keepSync();
+        return 'again';
+      }
       this.#skipping = false;
+      this.#backend.synced();
       this.#session.segment++;
-      if (!this.#backend.copyingIn) this.#answers.push(answer('sync'));
+      this.#answers.push(answer('sync'));
       return { kind: 'pass', bytes: frame.bytes };
     }
-    if (this.#skipping && letter !== F.flush) {
+    if ((this.#skipping || this.#backend.skipping) && letter !== F.flush) {
       this.#rest = 'drop';
       return 'again';
     }
     switch (letter) {
       case F.flush:
-      case F.copyData:
         return { kind: 'pass', bytes: frame.bytes };
+      case F.copyData:
       case F.copyDone:
       case F.copyFail:
-        this.#backend.copyEnds();
+        this.#backend.copyGoes(letter !== F.copyData);
         return { kind: 'pass', bytes: frame.bytes };
+    }
+    if (this.#backend.copyingIn)
+      throw new SluiceError(
+        'PROTOCOL_VIOLATION',
+        `a message '${String.fromCharCode(letter)}' came while data is copied in`,
+      );
+    switch (letter) {
       case F.describe:
         return this.#describe(frame);
       case F.close:
@@ -402,6 +418,12 @@ export class PostgresCodec implements Codec {
     const act = given as PgAct;
     const plan = verdict.plan as PgPlan;
     const analyses = (verdict.classified as PgClassified).analyses;
+    if (this.#backend.skipping) {
+      // While this was decided, the server failed something before it.
+      this.#rest = 'drop';
+      this.#backend.skipped(ops);
+      return NOTHING;
+    }
     if (this.#rest === 'undecided') this.#rest = 'pass';
     const session = this.#session;
     const bytes = act.frame.bytes;
@@ -409,7 +431,7 @@ export class PostgresCodec implements Codec {
       case 'query': {
         const changes = analyses.map((analysis) => this.#changes(analysis));
         for (const change of changes.flat()) session.expect(change);
-        this.#answers.push(answer('query', { ops, plan, changes }));
+        this.#expect(answer('query', { ops, plan, changes, copies: copiesIn(analyses) }));
         session.segment++;
         return bytes;
       }
@@ -441,10 +463,15 @@ export class PostgresCodec implements Codec {
       case 'execute': {
         const changes = analyses.map((analysis) => this.#changes(analysis));
         for (const change of changes.flat()) session.expect(change);
-        this.#answers.push(answer('execute', { ops, plan, changes, portal: act.portal }));
+        this.#expect(answer('execute', { ops, plan, changes, portal: act.portal, copies: copiesIn(analyses) }));
         return bytes;
       }
     }
+  }
+
+  #expect(item: Answer): void {
+    this.#answers.push(item);
+    if (item.copies > 0) this.#backend.copies(item);
   }
 
   #prepare(text: string, analyses: readonly Analysis[], catalog: number): Prepared {
@@ -458,7 +485,12 @@ export class PostgresCodec implements Codec {
     for (const change of analysis.changes) {
       switch (change.kind) {
         case 'search-path':
-          made.push({ kind: 'path', path: change.path, local: change.local });
+          made.push({
+            kind: 'path',
+            path: change.path,
+            local: change.local,
+            certain: SETS.has(analysis.operation.verb),
+          });
           break;
         case 'prepare':
           made.push({
@@ -506,6 +538,7 @@ export class PostgresCodec implements Codec {
   refuse(given: Act, refusal: Refusal): Buffer {
     const act = given as PgAct;
     this.#rest = 'drop';
+    if (this.#backend.skipping) return NOTHING;
     const replacement = errorResponse(refusal);
     if (act.step === 'query' || act.step === 'call') {
       this.#answers.push(answer('query', { replacement }));
@@ -516,6 +549,14 @@ export class PostgresCodec implements Codec {
     this.#answers.push(answer('parse', { replacement }));
     return poisonParse();
   }
+}
+
+const NOTHING = Buffer.alloc(0);
+
+function copiesIn(analyses: readonly Analysis[]): number {
+  let count = 0;
+  for (const analysis of analyses) if (analysis.copyIn) count++;
+  return count;
 }
 
 /**

@@ -39,8 +39,13 @@ export type Change =
   | { readonly kind: 'cursor'; readonly name: string; readonly outputs: readonly Origin[] | null }
   | { readonly kind: 'cursor-gone'; readonly name: string | null }
   | { readonly kind: 'all-prepared-gone' }
-  /** local: it ends with the transaction, and has no effect outside of one. */
-  | { readonly kind: 'path'; readonly path: readonly string[] | 'default' | 'unknown'; readonly local: boolean }
+  /** local: it ends with the transaction, and has no effect outside of one. Not certain: it may not have been set. */
+  | {
+      readonly kind: 'path';
+      readonly path: readonly string[] | 'default' | 'unknown';
+      readonly local: boolean;
+      readonly certain: boolean;
+    }
   | { readonly kind: 'notify'; readonly payload: string }
   | { readonly kind: 'discard' }
   /** Of the transaction or to a savepoint: settings made since are undone. */
@@ -218,7 +223,7 @@ export class SessionNames {
         }
         this.#paths = [...(this.#paths ?? [DEFAULT]), path ?? DEFAULT];
         if (this.#paths.length > MAX_PATHS) this.#paths = [EVERYWHERE];
-        this.#settling = !this.inTransaction;
+        this.#settling = change.certain && !this.inTransaction;
         return;
       }
       case 'rollback':
@@ -281,7 +286,7 @@ export class SessionNames {
         const known = change.path !== 'default' && change.path !== 'unknown';
         const path = known ? change.path : change.path === 'default' ? start : [...catalog.schemas];
         set.push(path);
-        paths = known && !change.local ? [path] : [...paths, path];
+        paths = known && change.certain && !change.local ? [path] : [...paths, path];
       } else if (change.kind === 'rollback' || change.kind === 'commit' || change.kind === 'discard')
         paths = [...settled, ...set, start];
       else if (change.kind === 'catalog') stale = true;
