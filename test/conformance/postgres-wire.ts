@@ -15,15 +15,10 @@ export const int32 = (value: number): Buffer => {
 };
 
 export const query = (text: string) => message(F.query, `${text}\0`);
-export const parse = (text: string, name: string | Buffer = '') =>
-  message(F.parse, name, '\0', `${text}\0`, int16(0));
+export const parse = (text: string, name: string | Buffer = '') => message(F.parse, name, '\0', `${text}\0`, int16(0));
 export const bind = (
   values: readonly (string | null)[] = [],
-  {
-    name = '' as string | Buffer,
-    portal = '' as string | Buffer,
-    formats = [] as readonly number[],
-  } = {},
+  { name = '' as string | Buffer, portal = '' as string | Buffer, formats = [] as readonly number[] } = {},
 ) =>
   message(
     F.bind,
@@ -96,7 +91,10 @@ export function shown({ letter, body }: Message): string {
 }
 
 export function fields(body: Buffer): Record<string, string> {
-  const parts = body.toString('utf8').split('\0').filter((part) => part !== '');
+  const parts = body
+    .toString('utf8')
+    .split('\0')
+    .filter((part) => part !== '');
   return Object.fromEntries(parts.map((part) => [part[0]!, part.slice(1)]));
 }
 

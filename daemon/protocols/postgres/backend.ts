@@ -103,9 +103,7 @@ export class Backend {
   #skipping = false;
   /** The COPY … FROM STDIN that went last. While it may take data, what a message means hangs on how far it is. */
   #copy: Answer | null = null;
-  /** Data went into it. */
-  #fed = false;
-  /** A Sync was kept back that the client sent in the middle of its data and waits for. */
+  /** A Sync was kept back, and nothing of the client's has gone since: it may wait for the answer. */
   #syncKept = false;
 
   get skipping(): boolean {
@@ -138,14 +136,13 @@ export class Backend {
 
   /** CopyData, CopyDone or CopyFail goes upstream. */
   copyGoes(ends: boolean): void {
-    this.#fed = true;
     this.#syncKept = false;
     if (ends && this.#copy !== null) this.#copy.copyIn = false;
   }
 
   /** A Sync came while data is copied in: the server would ignore it, unless it has failed by now. */
   keepSync(): void {
-    this.#syncKept = this.#fed;
+    this.#syncKept = true;
   }
 
   #copyFails(first: Answer, out: Outlet): void {
@@ -346,7 +343,6 @@ export class Backend {
         if (first === undefined || first.copies === 0 || first.copyIn) throw unexpected(letter);
         first.copies--;
         first.copyIn = true;
-        this.#fed = false;
         this.#syncKept = false;
         return undefined;
       case B.copyBothResponse:
