@@ -17,6 +17,18 @@ const ALLOWED: readonly { readonly from: string; readonly to: string; readonly b
     to: 'protocols/protocol.ts',
     because: 'the interface that every protocol implements',
   },
+  {
+    from: 'protocols/postgres',
+    to: 'masking',
+    because:
+      'only the protocol knows where a value stands in its bytes; what becomes of the value is pure and of masking',
+  },
+  {
+    from: 'cli',
+    to: 'audit',
+    because: 'a store is read and verified without a daemon, too, by the code that wrote it',
+  },
+  { from: 'cli', to: 'policy', because: 'check, test, explain and diff are policy without a daemon' },
   { from: 'flow', to: 'protocols/protocol.ts', because: 'the flow drives a codec through that interface alone' },
 ];
 
@@ -37,7 +49,9 @@ const files = globSync('daemon/**/*.ts', { cwd: root }).filter((file) => !file.s
 const edges = files.flatMap((file) => imports(file).map((target) => ({ file, target })));
 
 function allowed(file: string, target: string): boolean {
-  if (!target.startsWith('daemon/')) return file.endsWith('.test.ts');
+  // A test may put stages together, as daemon/bin does.
+  if (file.endsWith('.test.ts')) return true;
+  if (!target.startsWith('daemon/')) return false;
   const [from, to] = [part(file), part(target)];
   if (to === 'core' || from === to) return true;
   return ALLOWED.some((edge) => edge.from === from && (edge.to === to || target === `daemon/${edge.to}`));
