@@ -63,8 +63,10 @@ export class Relay implements Outlet {
   #ops = 0;
   #running: Running[] = [];
   #receipt: Receipt | null = null;
-  /** Upstream chunks that wait for a record to be committed. */
-  #held: Buffer[] = [];
+  /** Upstream chunks, each with the last record before it: that has to be committed first. */
+  #held: { readonly chunk: Buffer; readonly receipt: Receipt | null }[] = [];
+  /** The client said goodbye. */
+  #leaving = false;
   #bytesIn = 0;
   #bytesOut = 0;
   #ended = false;
@@ -161,6 +163,10 @@ export class Relay implements Outlet {
       this.#pumping = false;
       this.#sendUpstream();
     }
+    if (!this.#busy && !this.#codec.blocked && this.#ahead > 0) {
+      this.#ahead = 0;
+      this.#resumeClient();
+    }
     this.partialSince = this.#codec.partial && !this.#busy ? Date.now() : 0;
   }
 
@@ -171,6 +177,7 @@ export class Relay implements Outlet {
         this.#toUpstream(unit.bytes);
         return null;
       case 'end':
+        this.#leaving = true;
         this.#toUpstream(unit.bytes);
         this.#sendUpstream();
         this.#upstream.end();
@@ -416,27 +423,33 @@ export class Relay implements Outlet {
 
   #fromUpstream(chunk: Buffer): void {
     if (this.#ended) return;
-    if (this.#held.length > 0) {
-      this.#held.push(chunk);
-      return;
-    }
     const receipt = this.#receipt;
-    if (receipt !== null && !receipt.done) {
-      this.#held.push(chunk);
+    if (this.#held.length > 0) this.#held.push({ chunk, receipt });
+    else if (receipt !== null && !receipt.done) {
+      this.#held.push({ chunk, receipt });
       this.#upstream.pause();
-      receipt.committed().then(
-        () => this.#release(),
-        (error) => this.#fail(error),
-      );
-      return;
-    }
-    this.#relay(chunk);
+      this.#await(receipt);
+    } else this.#relay(chunk);
   }
 
-  #release(): void {
-    const held = this.#held;
-    this.#held = [];
-    for (const chunk of held) this.#relay(chunk);
+  #await(receipt: Receipt): void {
+    receipt.committed().then(
+      () => this.#release(receipt),
+      (error) => this.#fail(error),
+    );
+  }
+
+  /** Lets go what waited for this record, up to what waits for a later one. */
+  #release(committed: Receipt): void {
+    for (let first = this.#held[0]; first !== undefined && !this.#ended; first = this.#held[0]) {
+      const { chunk, receipt } = first;
+      if (receipt !== null && receipt !== committed && !receipt.done) {
+        this.#await(receipt);
+        return;
+      }
+      this.#held.shift();
+      this.#relay(chunk);
+    }
     this.#flushNotice();
     if (!this.#ended && !this.#client.writableNeedDrain) this.#upstream.resume();
   }
@@ -495,7 +508,8 @@ export class Relay implements Outlet {
       );
       return;
     }
-    this.#finish();
+    if (this.#leaving) this.#finish();
+    else this.#fail(new SluiceError('UPSTREAM_LOST', `${this.#resource.name} closed the connection`));
   }
 
   /** A fault: the client is told in its own protocol, and the flow ends. */

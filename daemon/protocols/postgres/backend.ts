@@ -106,6 +106,13 @@ export class Backend {
   /** A Sync was kept back, and nothing of the client's has gone since: it may wait for the answer. */
   #syncKept = false;
 
+  /** The server said that it ends the connection, and why. */
+  #left = false;
+
+  get left(): boolean {
+    return this.#left;
+  }
+
   get skipping(): boolean {
     return this.#skipping;
   }
@@ -433,6 +440,7 @@ export class Backend {
     else instead = this.#report(B.error, body, first);
     this.#modeChosen = false;
     this.#fields = null;
+    if (fatal) this.#left = true;
     if (first === undefined || fatal) return instead;
     if (first.step === 'query' || first.step === 'call') {
       for (let i = first.at; i < first.changes.length; i++) session.drop(first.changes[i]!);

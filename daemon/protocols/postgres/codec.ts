@@ -112,7 +112,8 @@ export class PostgresCodec implements Codec {
   }
 
   fatal(refusal: Refusal): Buffer {
-    return errorResponse(refusal, 'FATAL');
+    // The server's own goodbye is the last word.
+    return this.#backend.left ? NOTHING : errorResponse(refusal, 'FATAL');
   }
 
   next(): Unit | null {
