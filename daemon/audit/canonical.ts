@@ -8,7 +8,7 @@
  */
 import { hash } from 'node:crypto';
 import { SluiceError } from '../core/errors.ts';
-import { EVENT_SCHEMA, type Event, type EventInput } from '../core/event.ts';
+import { EVENT_SCHEMA, type Event, type EventFields, type EventInput } from '../core/event.ts';
 
 /** `prev` of the first event. */
 export const GENESIS = '0'.repeat(64);
@@ -24,110 +24,161 @@ const ACCESS_JSON = 65_536;
 export const EVENT_BYTES = 2_097_152;
 
 type Kind = 'string' | 'text' | 'number' | 'strings' | 'accesses';
+type Field = readonly [name: keyof EventFields, kind: Kind, label: string];
 
-const FIELDS: readonly (readonly [keyof EventInput, Kind, string])[] = (
-  [
-    ['type', 'string'],
-    ['session', 'string'],
-    ['subject', 'string'],
-    ['groups', 'strings'],
-    ['flow', 'string'],
-    ['pid', 'number'],
-    ['uid', 'number'],
-    ['exe', 'string'],
-    ['cgroup', 'string'],
-    ['address', 'string'],
-    ['port', 'number'],
-    ['protocol', 'string'],
-    ['resource', 'string'],
-    ['account', 'string'],
-    ['database', 'string'],
-    ['op', 'number'],
-    ['verb', 'string'],
-    ['text', 'text'],
-    ['textBytes', 'number'],
-    ['fingerprint', 'string'],
-    ['accesses', 'accesses'],
-    ['decision', 'string'],
-    ['observed', 'string'],
-    ['rule', 'string'],
-    ['reason', 'string'],
-    ['policy', 'string'],
-    ['approval', 'string'],
-    ['reviewer', 'string'],
-    ['masks', 'strings'],
-    ['error', 'string'],
-    ['message', 'string'],
-    ['rows', 'number'],
-    ['bytesIn', 'number'],
-    ['bytesOut', 'number'],
-    ['micros', 'number'],
-  ] as [keyof EventInput, Kind][]
-).map(([name, kind]) => [name, kind, `,"${name}":`] as const);
+const labelled = (fields: readonly (readonly [keyof EventFields, Kind])[]): readonly Field[] =>
+  fields.map(([name, kind]) => [name, kind, `,"${name}":`] as const);
+
+/** Whose and where: `about`. */
+const ABOUT = labelled([
+  ['session', 'string'],
+  ['subject', 'string'],
+  ['groups', 'strings'],
+  ['flow', 'string'],
+  ['pid', 'number'],
+  ['uid', 'number'],
+  ['exe', 'string'],
+  ['cgroup', 'string'],
+  ['address', 'string'],
+  ['port', 'number'],
+  ['protocol', 'string'],
+  ['resource', 'string'],
+  ['account', 'string'],
+  ['database', 'string'],
+]);
+const OP = labelled([['op', 'number']]);
+/** What, and what was decided: `act`. */
+const ACT = labelled([
+  ['verb', 'string'],
+  ['text', 'text'],
+  ['textBytes', 'number'],
+  ['fingerprint', 'string'],
+  ['accesses', 'accesses'],
+  ['decision', 'string'],
+  ['observed', 'string'],
+  ['rule', 'string'],
+  ['reason', 'string'],
+  ['policy', 'string'],
+  ['approval', 'string'],
+  ['reviewer', 'string'],
+  ['masks', 'strings'],
+]);
+const OUTCOME = labelled([
+  ['error', 'string'],
+  ['message', 'string'],
+  ['rows', 'number'],
+  ['bytesIn', 'number'],
+  ['bytesOut', 'number'],
+  ['micros', 'number'],
+]);
 
 /** Names of all fields that an event can have, in canonical order. */
 export const FIELD_NAMES: readonly string[] = [
   'schema',
   'seq',
   'time',
-  ...FIELDS.map(([name]) => name),
+  'type',
+  ...[...ABOUT, ...OP, ...ACT, ...OUTCOME].map(([name]) => name),
   'cut',
   'prev',
   'hash',
 ];
 
+/** Part of an event's canonical JSON, and the fields that were shortened in it. */
+interface Part {
+  readonly json: string;
+  readonly cut: readonly string[] | null;
+}
+
 /**
- * Canonical JSON of one event. Values over their bound are shortened and their field named in `cut`; numbers that JSON
- * can't carry are left out and named there too.
+ * Encodes events, each into canonical JSON. Values over their bound are shortened and their field named in `cut`; numbers
+ * that JSON can't carry are left out and named there too. Parts that events share are encoded once: most of an event is
+ * the same as in the one before.
  */
-export function encode(input: EventInput, seq: number, time: number, prev: string): string {
-  let json = `{"schema":${EVENT_SCHEMA},"seq":${seq},"time":${Math.round(time)}`;
-  let cut: string[] | null = null;
-  let textBytes = input.textBytes;
-  for (const [name, kind, label] of FIELDS) {
-    const value = name === 'textBytes' ? textBytes : input[name];
-    if (value === undefined || value === null) continue;
-    let kept: string | null;
-    let whole = true;
-    switch (kind) {
-      case 'number':
-        kept = Number.isFinite(value) ? String(Math.round(value as number)) : null;
-        whole = kept !== null;
-        break;
-      case 'string':
-      case 'text': {
-        const bound = kind === 'text' ? TEXT_BYTES : STRING_BYTES;
-        const text = String(value);
-        // A UTF-16 unit is at most three bytes of UTF-8, so most texts need no counting.
-        const short = text.length * 3 <= bound || Buffer.byteLength(text) <= bound ? text : shorten(text, bound);
-        whole = short === text;
-        if (kind === 'text' && !whole) textBytes ??= Buffer.byteLength(text);
-        kept = JSON.stringify(short);
-        break;
-      }
-      case 'strings': {
-        const list = value as readonly string[];
-        const short = list.slice(0, LIST_ITEMS).map((item) => shorten(String(item), ITEM_BYTES));
-        whole = short.length === list.length && short.every((item, i) => item === list[i]);
-        kept = JSON.stringify(short);
-        break;
-      }
-      case 'accesses':
-        kept = JSON.stringify(value);
-        if (kept.length > ACCESS_JSON) {
-          whole = false;
-          kept = JSON.stringify(fewer(value as readonly unknown[]));
-        }
-        break;
+export class Encoder {
+  readonly #parts = new WeakMap<object, Part>();
+  readonly #accesses = new WeakMap<object, Part>();
+
+  encode(input: EventInput, seq: number, time: number, prev: string): string {
+    const about = input.about === undefined ? this.#part(input, ABOUT) : this.#shared(input.about, ABOUT);
+    const op = input.op === undefined ? '' : this.#part(input, OP).json;
+    const act = input.act === undefined ? this.#part(input, ACT) : this.#shared(input.act, ACT);
+    const outcome = this.#part(input, OUTCOME);
+    let json = `{"schema":${EVENT_SCHEMA},"seq":${seq},"time":${Math.round(time)},"type":"${input.type}"${about.json}${op}${act.json}${outcome.json}`;
+    if (about.cut !== null || act.cut !== null || outcome.cut !== null) {
+      json += `,"cut":${JSON.stringify([...(about.cut ?? []), ...(act.cut ?? []), ...(outcome.cut ?? [])])}`;
     }
-    if (!whole) {
-      cut ??= [];
-      cut.push(name);
-    }
-    if (kept !== null) json += label + kept;
+    return `${json},"prev":"${prev}"}`;
   }
-  if (cut !== null) json += `,"cut":${JSON.stringify(cut)}`;
-  return `${json},"prev":"${prev}"}`;
+
+  #shared(fields: EventFields, order: readonly Field[]): Part {
+    let part = this.#parts.get(fields);
+    if (part === undefined) {
+      part = this.#part(fields, order);
+      this.#parts.set(fields, part);
+    }
+    return part;
+  }
+
+  #part(input: EventFields, order: readonly Field[]): Part {
+    let json = '';
+    let cut: string[] | null = null;
+    let textBytes = input.textBytes;
+    for (const [name, kind, label] of order) {
+      const value = name === 'textBytes' ? textBytes : input[name];
+      if (value === undefined || value === null) continue;
+      let kept: string | null;
+      let whole = true;
+      switch (kind) {
+        case 'number':
+          kept = Number.isFinite(value) ? String(Math.round(value as number)) : null;
+          whole = kept !== null;
+          break;
+        case 'string':
+        case 'text': {
+          const bound = kind === 'text' ? TEXT_BYTES : STRING_BYTES;
+          const text = String(value);
+          // A UTF-16 unit is at most three bytes of UTF-8, so most texts need no counting.
+          const short = text.length * 3 <= bound || Buffer.byteLength(text) <= bound ? text : shorten(text, bound);
+          whole = short === text;
+          if (kind === 'text' && !whole) textBytes ??= Buffer.byteLength(text);
+          kept = JSON.stringify(short);
+          break;
+        }
+        case 'strings': {
+          const list = value as readonly string[];
+          const short = list.slice(0, LIST_ITEMS).map((item) => shorten(String(item), ITEM_BYTES));
+          whole = short.length === list.length && short.every((item, i) => item === list[i]);
+          kept = JSON.stringify(short);
+          break;
+        }
+        case 'accesses': {
+          const list = this.#list(value as readonly unknown[]);
+          kept = list.json;
+          whole = list.cut === null;
+          break;
+        }
+      }
+      if (!whole) {
+        cut ??= [];
+        cut.push(name);
+      }
+      if (kept !== null) json += label + kept;
+    }
+    return { json, cut };
+  }
+
+  /** The same statement with other constants has the same list. */
+  #list(accesses: readonly unknown[]): Part {
+    let part = this.#accesses.get(accesses);
+    if (part === undefined) {
+      const json = JSON.stringify(accesses);
+      part =
+        json.length <= ACCESS_JSON ? { json, cut: null } : { json: JSON.stringify(fewer(accesses)), cut: ['accesses'] };
+      this.#accesses.set(accesses, part);
+    }
+    return part;
+  }
 }
 
 /** Cut to at most `bytes` of UTF-8, never within a character. */

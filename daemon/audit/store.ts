@@ -14,7 +14,7 @@ import { chmodSync, mkdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { SluiceError } from '../core/errors.ts';
 import type { EventInput, EventType, Receipt, Recorder } from '../core/event.ts';
-import { decode, digest, EVENT_BYTES, encode, GENESIS } from './canonical.ts';
+import { decode, digest, Encoder, EVENT_BYTES, GENESIS } from './canonical.ts';
 import { type HostKey, loadHostKey, type Mark, type Pruned, readHead, replaceFile } from './checkpoint.ts';
 import { type Entry, Journal, putRecord, RECORD_HEADER, readJournal } from './journal.ts';
 import type { Log } from './log.ts';
@@ -93,6 +93,7 @@ export class AuditStore implements Recorder, Log {
   #spare: Buffer[] = [];
   /** Chunks that are full, with the last event each holds. */
   #full: { chunk: Buffer; last: number }[] = [];
+  readonly #encoder = new Encoder();
   #turn: Turn | null = null;
   /** Committed turns that are not known to be on disk. */
   #undurable: Turn[] = [];
@@ -177,7 +178,7 @@ export class AuditStore implements Recorder, Log {
       turn = this.#turn = new Turn(this.#next, this.#hash, this.#requestSync);
       setImmediate(this.#commitTurn);
     }
-    const json = encode(event, this.#next, time, this.#hash);
+    const json = this.#encoder.encode(event, this.#next, time, this.#hash);
     // Exact only where the bound does not do: counting costs as much as writing.
     let most = RECORD_HEADER + json.length * 3;
     if (this.#chunkAt + most > this.#chunk.length) most = RECORD_HEADER + Buffer.byteLength(json);

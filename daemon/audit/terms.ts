@@ -2,13 +2,13 @@
  * Terms: what an event can be found by without reading every event. The store keeps, for each block of BLOCK consecutive
  * events, which terms occur in it; a query reads only the blocks that hold what it asks for.
  */
-import type { EventInput } from '../core/event.ts';
+import type { EventFields, EventInput } from '../core/event.ts';
 
 /** Events per block: the smaller, the less a query reads in vain; the larger, the fewer index entries an event costs. */
 export const BLOCK = 1024;
 
 /** Field name in a query, and the event's field. Only values of these are indexed; every other field is matched by reading. */
-const INDEXED: readonly (readonly [string, keyof EventInput])[] = [
+const INDEXED: readonly (readonly [string, 'type' | keyof EventFields])[] = [
   ['TYPE', 'type'],
   ['SESSION', 'session'],
   ['FLOW', 'flow'],
@@ -41,7 +41,9 @@ export class BlockTerms {
   /** Calls `fresh` for each term of the event that this block did not have yet. */
   add(event: EventInput, fresh: (key: string) => void): void {
     for (const [name, field] of INDEXED) {
-      const value = event[field] as string | undefined;
+      const value = (field === 'type' ? event.type : (event[field] ?? event.about?.[field] ?? event.act?.[field])) as
+        | string
+        | undefined;
       if (value === undefined || value === null) continue;
       const seen = this.#seen.get(name)!;
       if (seen.has(value)) continue;

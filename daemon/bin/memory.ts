@@ -1,6 +1,6 @@
 /**
- * glibc keeps freed memory for later by default. Compiling the SQL parser's wasm and reading a catalog free a lot at once
- * that is never asked for again, in several arenas: told to, it gives that back, which halves the daemon's memory.
+ * glibc keeps freed memory for later, in several arenas: told to, it gives back what reading a catalog or compiling the
+ * SQL parser freed. The other half of keeping the daemon under 200 MB are Node's flags, which README.md names.
  */
 import koffi from 'koffi';
 
@@ -9,8 +9,8 @@ const M_TRIM_THRESHOLD = -1;
 const M_MMAP_THRESHOLD = -3;
 const M_ARENA_MAX = -8;
 
-/** To be called before anything large is allocated. Elsewhere than on glibc nothing happens. */
-export function returnFreedMemory(): void {
+/** To be called before anything large is allocated. */
+export function boundMemory(): void {
   let mallopt: (option: number, value: number) => number;
   try {
     mallopt = koffi.load('libc.so.6').func('int mallopt(int, int)');

@@ -68,6 +68,8 @@ export async function openPostgres(options: PostgresOptions): Promise<OpenedPost
     return scanner;
   };
   const parser = new SqlParser();
+  // Compiled now, not under the first statement.
+  await parser.parse('SELECT 1');
   const databases = new Databases({
     analyzer: new Analyzer(parser),
     connect: (resource, account, database) => connect(options.credentials, resource, account, database),

@@ -25,8 +25,8 @@ import { DETECTOR_NAMES } from '../masking/detectors/table.ts';
 import { LivePolicy } from '../policy/live.ts';
 import { scramVerifier, verifierText } from '../protocols/postgres/login/scram.ts';
 import { postgresOptions } from '../protocols/postgres/options.ts';
-import { returnFreedMemory } from './allocator.ts';
 import { type Config, readConfig } from './config.ts';
+import { boundMemory } from './memory.ts';
 import { openPostgres } from './postgres.ts';
 
 /** Sessions whose processes are gone are looked for this often, milliseconds. */
@@ -211,7 +211,7 @@ const file = at > 0 ? process.argv[at + 1] : '/etc/sluice/sluiced.json';
 try {
   if (process.getuid!() === 0)
     throw new SluiceError('NOT_ALLOWED', 'sluiced does not run as root', { hint: 'run it as the user sluice' });
-  returnFreedMemory();
+  boundMemory();
   const stop = await start(readConfig(file ?? ''));
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {

@@ -21,8 +21,19 @@ export type EventType =
   | 'fault';
 
 /** What a stage hands to audit. Sequence, time and hash are added by the store. Absent fields are not stored. */
-export interface EventInput {
+export interface EventInput extends EventFields {
   readonly type: EventType;
+  /**
+   * Fields `session` to `database` that many events share: encoded once for as long as the object lives, which must not
+   * change meanwhile. An event that has it has none of these fields itself.
+   */
+  readonly about?: EventFields;
+  /** The same for the fields `verb` to `masks`. */
+  readonly act?: EventFields;
+}
+
+/** In the order in which they are stored. */
+export interface EventFields {
   readonly session?: string;
   readonly subject?: string;
   readonly groups?: readonly string[];
@@ -67,7 +78,8 @@ export interface EventInput {
 }
 
 /** As stored. `prev` and `hash` are SHA-256 in lower-case hex; `hash` covers the canonical bytes with `prev`. */
-export interface Event extends EventInput {
+export interface Event extends EventFields {
+  readonly type: EventType;
   readonly schema: number;
   readonly seq: number;
   /** Milliseconds since the epoch. */

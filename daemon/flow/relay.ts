@@ -11,7 +11,7 @@
  */
 import type net from 'node:net';
 import { SluiceError } from '../core/errors.ts';
-import type { EventInput, Receipt } from '../core/event.ts';
+import type { EventFields, EventInput, Receipt } from '../core/event.ts';
 import type { Operation } from '../core/operation.ts';
 import type { Flow } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
@@ -56,7 +56,10 @@ export class Relay implements Outlet {
   readonly #done: (end: RelayEnd) => void;
   readonly #verdicts: Verdicts;
   /** What every event of this flow says. */
-  readonly #base: Omit<EventInput, 'type'>;
+  readonly #base: EventFields;
+  /** Whose result it is; the rest stands with its operation. */
+  readonly #whose: EventFields;
+  readonly #acts = new WeakMap<Verdict, EventFields>();
   readonly #ending = new AbortController();
   #busy = false;
   #ahead = 0;
@@ -91,6 +94,7 @@ export class Relay implements Outlet {
     this.#done = options.done;
     this.#verdicts = new Verdicts(options.flow.session, options.resource);
     this.#base = flowFields(options.flow, options.resource, options.opened);
+    this.#whose = { session: options.flow.session.id, flow: options.flow.id };
     options.opened.onCancel(() => this.#cancelHold?.abort());
     this.#listen();
     this.#client.write(options.opened.welcome);
@@ -322,7 +326,7 @@ export class Relay implements Outlet {
       for (let i = 0; i < operations.length; i++) {
         const operation = operations[i]!;
         ops.push(++this.#ops);
-        receipt = this.#parts.recorder.record(this.#event(act, operation, verdict, i, this.#ops));
+        receipt = this.#parts.recorder.record(this.#eventOf(verdict, i, this.#ops));
         if (operation.accesses.some((access) => access.effect !== 'read')) durable = true;
       }
     } catch (error) {
@@ -364,7 +368,7 @@ export class Relay implements Outlet {
       const text = this.#cut(act.text);
       this.#receipt = this.#parts.recorder.record({
         type: 'operation',
-        ...this.#base,
+        about: this.#base,
         op: ++this.#ops,
         ...text,
         ...refused,
@@ -373,19 +377,18 @@ export class Relay implements Outlet {
       return;
     }
     for (let i = 0; i < operations.length; i++) {
-      const event = this.#event(act, operations[i]!, verdict, i, ++this.#ops);
+      const event = this.#event(operations[i]!, verdict, i, ++this.#ops);
       const reason =
         verdict.decisions[i]!.outcome === 'deny' ? verdict.decisions[i]!.reason : (refusal.detail ?? refusal.message);
-      this.#receipt = this.#parts.recorder.record({ ...event, ...refused, reason });
+      const act = { ...event.act, decision: 'deny', reason } as const;
+      this.#receipt = this.#parts.recorder.record({ ...event, act, error: refusal.code, message: refusal.message });
     }
   }
 
-  #event(_act: Act, operation: Operation, verdict: Verdict, i: number, op: number): EventInput {
+  /** Statements that come again and again share what their events say of them. */
+  #event(operation: Operation, verdict: Verdict, i: number, op: number): EventInput {
     const decision = verdict.decisions[i]!;
-    const event: Mutable<EventInput> = {
-      type: 'operation',
-      ...this.#base,
-      op,
+    const fields: Mutable<EventFields> = {
       verb: operation.verb,
       ...this.#cut(operation.text),
       fingerprint: operation.fingerprint,
@@ -394,11 +397,23 @@ export class Relay implements Outlet {
       reason: decision.reason,
       policy: verdict.policy,
     };
-    if (decision.rule !== null) event.rule = decision.rule;
-    if (decision.observed !== undefined) event.observed = decision.observed;
-    if (verdict.plan.masks.length > 0) event.masks = verdict.plan.masks;
+    if (decision.rule !== null) fields.rule = decision.rule;
+    if (decision.observed !== undefined) fields.observed = decision.observed;
+    if (verdict.plan.masks.length > 0) fields.masks = verdict.plan.masks;
     const approval = verdict.approvals?.[i];
-    if (approval !== undefined) event.approval = approval;
+    if (approval !== undefined) fields.approval = approval;
+    return { type: 'operation', about: this.#base, op, act: fields };
+  }
+
+  #eventOf(verdict: Verdict, i: number, op: number): EventInput {
+    const operation = verdict.classified.operations[i]!;
+    if (i > 0 || verdict.approvals !== undefined || verdict.classified.like !== undefined) {
+      return this.#event(operation, verdict, i, op);
+    }
+    const known = this.#acts.get(verdict);
+    if (known !== undefined) return { type: 'operation', about: this.#base, op, act: known };
+    const event = this.#event(operation, verdict, i, op);
+    this.#acts.set(verdict, event.act!);
     return event;
   }
 
@@ -481,8 +496,7 @@ export class Relay implements Outlet {
     const micros = running === undefined ? 0 : Math.round((performance.now() - running.since) * 1000);
     const event: Mutable<EventInput> = {
       type: 'result',
-      session: this.#base.session!,
-      flow: this.#base.flow!,
+      about: this.#whose,
       op: end.op,
       rows: end.rows,
       bytesOut: end.bytes,
@@ -542,7 +556,7 @@ export class Relay implements Outlet {
   }
 }
 
-export function flowFields(flow: Flow, resource: Resource | null, opened: Opened | null): Omit<EventInput, 'type'> {
+export function flowFields(flow: Flow, resource: Resource | null, opened: Opened | null): EventFields {
   return {
     session: flow.session.id,
     subject: flow.session.principal.subject,
