@@ -51,7 +51,10 @@ export function runFlow(options: FlowOptions): RunningFlow {
       opened = await protocol.greet(new GreetingHost(options, channel, greeting.signal, upstreams));
       clearTimeout(timer);
       if (opened !== null) {
-        if (refused !== null) throw refused;
+        if (refused !== null) {
+          opened.close();
+          throw refused;
+        }
         const kept = opened.upstream as UpstreamChannel;
         upstreams.delete(kept);
         const made = opened;

@@ -16,6 +16,8 @@ export interface Statements {
   maskOf(tableOid: number, attnum: number, obligations: Obligations): ColumnMask | null | 'unknown';
   /** A transaction that changed the catalog has ended. */
   changed(): void;
+  /** The flow that it was opened for has ended. */
+  left?(): void;
 }
 
 export interface PgPlan extends Plan {

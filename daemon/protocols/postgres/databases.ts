@@ -17,6 +17,11 @@ import { columnMask, protect } from './sql/protect.ts';
 const FRESH = 1_000;
 /** A database that no flow uses is forgotten after this, milliseconds. */
 const IDLE = 60_000;
+/**
+ * Its connection goes so long after the last flow, milliseconds: until then DROP DATABASE and the like would fail by it,
+ * and they wait 5 s for others to leave.
+ */
+const LINGER = 1_000;
 /** How long reading a catalog may take, milliseconds. */
 const LOAD = 30_000;
 
@@ -41,6 +46,7 @@ export class Databases {
     this.#parts = parts;
   }
 
+  /** For one flow, which says `left()` when it ends. */
   open(resource: Resource, account: string, database: string): Database {
     const key = JSON.stringify([resource.name, resource.host, resource.port, account, database]);
     let known = this.#known.get(key);
@@ -48,7 +54,7 @@ export class Databases {
       known = new Database(this.#parts, this.#systems, resource, account, database);
       this.#known.set(key, known);
     }
-    known.used();
+    known.entered();
     return known;
   }
 
@@ -80,6 +86,8 @@ export class Database implements Statements {
   /** When it was last known that nothing had changed. 0: it must be asked before the next decision. */
   #checked = 0;
   #usedAt = 0;
+  #flows = 0;
+  #leaving: NodeJS.Timeout | undefined;
 
   constructor(parts: DatabaseParts, systems: SystemCatalogs, resource: Resource, account: string, database: string) {
     this.#parts = parts;
@@ -89,12 +97,22 @@ export class Database implements Statements {
     this.#database = database;
   }
 
-  used(): void {
+  entered(): void {
     this.#usedAt = Date.now();
+    this.#flows++;
+    clearTimeout(this.#leaving);
+  }
+
+  left(): void {
+    this.#usedAt = Date.now();
+    this.#flows--;
+    if (this.#flows > 0) return;
+    this.#leaving = setTimeout(() => this.close(), LINGER);
+    this.#leaving.unref();
   }
 
   get idle(): boolean {
-    return Date.now() - this.#usedAt > IDLE;
+    return this.#flows === 0 && Date.now() - this.#usedAt > IDLE;
   }
 
   catalog(): Catalog | Promise<Catalog> {
@@ -130,6 +148,7 @@ export class Database implements Statements {
   }
 
   close(): void {
+    clearTimeout(this.#leaving);
     this.#connection?.then(
       (connection) => connection.close(),
       () => {},

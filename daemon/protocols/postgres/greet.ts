@@ -77,7 +77,10 @@ export async function greet(host: Host, parts: GreetParts): Promise<Opened | nul
       parameters: server.parameters,
     }),
     onCancel: (abort) => entry.aborts.push(abort),
-    close: () => parts.cancels.revoke(key.pid),
+    close: () => {
+      parts.cancels.revoke(key.pid);
+      statements.left?.();
+    },
   };
 }
 
