@@ -45,7 +45,7 @@ async function runCommand(shop: Shop, argv: readonly string[]): Promise<number> 
   const inherited = Object.entries(process.env).filter(
     ([name]) => !/^(npm_|INIT_CWD$|HOME$|USER$|LOGNAME$|NODE)/.test(name),
   );
-  const env = { ...(Object.fromEntries(inherited) as Record<string, string>), HOME: '/nonexistent', ...shop.env };
+  const env = { ...(Object.fromEntries(inherited) as Record<string, string>), PSQL_HISTORY: '/dev/null', ...shop.env };
   const child = shop.stack.agent(argv, { env, cwd: folderFor('sluice-agent'), stdio: 'inherit' });
   return (await finished(child)).status;
 }

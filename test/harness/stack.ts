@@ -13,6 +13,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -29,6 +30,9 @@ const DAEMON = join(ROOT, 'build/js/daemon/bin/sluiced.js');
 const CLI = [process.execPath, join(ROOT, 'build/js/daemon/bin/sluice.js')] as const;
 /** As daemon/bin/README.md says. */
 const NODE_FLAGS = ['--liftoff-only', '--max-semi-space-size=8'];
+/** How the folders of stacks begin, and the file in them that says whose they are. */
+const FOLDER = 'sluice-stack-';
+const OWNER = 'owner.json';
 const READY_WITHIN = 30_000;
 
 export interface StackOptions {
@@ -90,6 +94,7 @@ export function stackMissing(): string | null {
 export async function startStack(options: StackOptions): Promise<Stack> {
   const missing = stackMissing();
   if (missing !== null) throw new Error(missing);
+  sweep();
   const stack = new RunningStack(options);
   try {
     await stack.start();
@@ -98,6 +103,24 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     throw new Error(`sluice did not start: ${(error as Error).message}\n${stack.log()}`, { cause: error });
   }
   return stack;
+}
+
+/** Clears what stacks left whose process was killed before it could: they name it in a file of their folder. */
+function sweep(): void {
+  for (const name of readdirSync(tmpdir()).filter((each) => each.startsWith(FOLDER))) {
+    const dir = join(tmpdir(), name);
+    const file = join(dir, OWNER);
+    if (!existsSync(file)) continue;
+    const { pid, helperArgv } = JSON.parse(readFileSync(file, 'utf8')) as { pid: number; helperArgv: string[] };
+    if (!existsSync(`/proc/${pid}`)) clear(dir, helperArgv);
+  }
+}
+
+/** Detaches the programs, ends the sessions, removes the cgroups and the folder. */
+function clear(dir: string, helperArgv: readonly string[]): void {
+  const { status, stderr } = spawnSync(HELPER, [...helperArgv, '--detach', '--kill'], { encoding: 'utf8' });
+  if (status !== 0) process.stderr.write(`${stderr}${dir} could not be cleared\n`);
+  else rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
 }
 
 function account(name: string): { uid: number; gid: number } | null {
@@ -115,7 +138,7 @@ function within(app: string): string {
 }
 
 class RunningStack implements Stack {
-  readonly dir = mkdtempSync(join(tmpdir(), 'sluice-'));
+  readonly dir = mkdtempSync(join(tmpdir(), FOLDER));
   readonly runDir = join(this.dir, 'run');
   readonly stateDir = join(this.dir, 'state');
   readonly agentPrefix: readonly string[];
@@ -141,6 +164,7 @@ class RunningStack implements Stack {
     this.#helperArgv = ['--run-dir', this.#helperDir, '--name', cgroup, '--user', 'sluice'];
     const daemon = account('sluice')!;
     chmodSync(this.dir, 0o755);
+    writeFileSync(join(this.dir, OWNER), JSON.stringify({ pid: process.pid, helperArgv: this.#helperArgv }));
     for (const dir of [this.#app, this.#policyDir, this.#helperDir, this.runDir]) mkdirSync(dir, { mode: 0o755 });
     mkdirSync(this.stateDir, { mode: 0o700 });
     for (const path of [this.runDir, this.stateDir, ...(options.daemonReads ?? [])])
@@ -281,9 +305,7 @@ class RunningStack implements Stack {
     this.#helper?.kill('SIGKILL');
     // The helper that is going holds the lock for a moment yet.
     spawnSync('flock', ['--wait', '10', join(this.#helperDir, 'helper.lock'), 'true']);
-    const { status, stderr } = spawnSync(HELPER, [...this.#helperArgv, '--detach', '--kill'], { encoding: 'utf8' });
-    if (status !== 0) process.stderr.write(`${stderr}${this.dir} could not be cleared\n`);
-    else rmSync(this.dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+    clear(this.dir, this.#helperArgv);
   }
 }
 
