@@ -69,8 +69,13 @@ export class Snapshot {
 /** How many nodes one statement may visit, bodies included. */
 const BUDGET = 400_000;
 
+/** Shared by the runs of one analysis. */
 export class Budget {
   left = BUDGET;
+  /** A body was nested too deeply to be followed: what was found of those around it holds here only. */
+  cut = false;
+  /** Summaries that hold for this analysis alone, made while texts were missing. */
+  readonly passing = new Map<string, Summary>();
 }
 
 export class Run {
@@ -99,6 +104,8 @@ export class Run {
   explaining = false;
   /** The answer hangs on prepared statements or cursors and is not kept. */
   transient = false;
+  /** How many calls so far do more than compute. */
+  effectful = 0;
   /** Sources that names were found in since it was last emptied. */
   touched = new Set<Source>();
 
@@ -126,6 +133,16 @@ export class Run {
   /** Nothing was missing so far: what was found is worth keeping. */
   get ready(): boolean {
     return this.needs.sql.size === 0 && this.needs.plpgsql.size === 0;
+  }
+
+  /** What is known of a body, or undefined. */
+  known(key: string): Summary | undefined {
+    return this.snapshot.summaries.get(key) ?? this.budget.passing.get(key);
+  }
+
+  keep(key: string, summary: Summary): void {
+    const lasting = this.ready && this.budget.left >= 0 && !this.budget.cut;
+    (lasting ? this.snapshot.summaries : this.budget.passing).set(key, summary);
   }
 
   /** Statements of a text of the catalog; null: not known (yet). */
@@ -185,6 +202,14 @@ export class Run {
     this.seen.push(into === undefined ? { how, value, where } : { how, value, where, into });
   }
 
+  /**
+   * Whether such a call is made can hang on what stands beside it (`CASE WHEN x THEN nextval('a') END`), and what it did
+   * tells of that later. `before`: their number before these values were looked at.
+   */
+  guard(before: number, value: Value, where: string): void {
+    if (this.effectful > before) this.use('call', value, `condition of a call with effects in ${where}`);
+  }
+
   /** Joins what a body does to what this one does. */
   join(summary: Summary, deep: boolean): void {
     for (const { effect, object, behind, columns } of summary.reaches) {
@@ -208,8 +233,8 @@ export class Run {
       functions: this.functions,
       relations: this.relations,
       columns: this.columns,
-      seen: this.seen,
-      changes: this.changes,
+      seen: distinct(this.seen),
+      changes: [...new Set(this.changes)],
       ...(this.opaque === undefined ? {} : { opaque: this.opaque }),
       ...(this.forbidden === undefined ? {} : { forbidden: this.forbidden }),
       ...(this.unclassified === undefined ? {} : { unclassified: this.unclassified }),
@@ -251,6 +276,18 @@ export class Run {
       return access;
     });
   }
+}
+
+/** Each use once: bodies that call bodies would double them at every level. */
+function distinct(seen: readonly Seen[]): Seen[] {
+  const found = new Map<string, Seen>();
+  for (const use of seen) {
+    const { columns, args, untraced, plain } = use.value;
+    const refs = columns.map(({ relation, column }) => `${relation.oid}.${column.attnum}`).join();
+    const into = use.into === undefined ? '' : `${use.into.relation.oid}.${use.into.column.attnum}`;
+    found.set([use.how, use.where, into, refs, args, plain, untraced ?? ''].join('\0'), use);
+  }
+  return [...found.values()];
 }
 
 /** As rules name it. */

@@ -7,12 +7,13 @@ import { createTableAs } from './effects-create.ts';
 import { showStatement } from './effects-set.ts';
 import { utility } from './effects-utility.ts';
 import { verbOf } from './effects-verb.ts';
+import { candidates } from './functions.ts';
 import { call } from './lineage-calls.ts';
 import { expression } from './lineage-expressions.ts';
 import { queryOf } from './lineage-select.ts';
 import type { Analysis, Origin } from './model.ts';
 import { derive, either, type Field, LOOSE, Scope, type Value } from './scope.ts';
-import { type Body, type Node, open, optionText } from './scope-tree.ts';
+import { type Body, type Node, open, optionText, strings } from './scope-tree.ts';
 
 /** A statement that stands within another. */
 const UNNAMED: Act = { verb: '', text: '', fingerprint: '' };
@@ -107,10 +108,11 @@ function planned(reach: Reach): Reach[] {
 // ---------------------------------------------------------------- CALL, PREPARE, cursors
 
 function callStatement(run: Run, scope: Scope, body: Body): readonly Field[] | null {
-  const { fields } = call(run, scope, body.funccall ?? {});
-  const names = new Set(fields.map((field) => field.name));
-  // A procedure without OUT arguments gives no row; which it is hangs on the one that is meant.
-  return names.size === 0 ? [] : null;
+  const names = strings(body.funccall?.funcname);
+  call(run, scope, body.funccall ?? {});
+  const found = candidates(run, names.length > 1 ? names.at(-2) : undefined, names.at(-1) ?? '', null);
+  // A procedure without OUT arguments gives no row.
+  return found.length > 0 && found.every((fn) => fn.outNames.length === 0) ? [] : null;
 }
 
 /** Its query is judged now, and again under the names of the moment when it runs. */

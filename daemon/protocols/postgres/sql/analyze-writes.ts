@@ -5,7 +5,7 @@ import { fire } from './functions.ts';
 import { condition } from './lineage-conditions.ts';
 import { expression } from './lineage-expressions.ts';
 import { fieldsItem, fromItem, fromList } from './lineage-from.ts';
-import { queryOf, targets, withClause } from './lineage-select.ts';
+import { computed, queryOf, targets, withClause } from './lineage-select.ts';
 import type { ColumnRef, Relation } from './model.ts';
 import { derive, type Field, type Item, LOOSE, row, Scope, untraced, type Value } from './scope.ts';
 import { behind, columnsOf, family, relationItem, resolveRelation, touch, unknownItem } from './scope-relations.ts';
@@ -115,6 +115,9 @@ function applyRule(
 /** A value goes into a column. `certain`: it is sure to be the column that the catalog knows by this name. */
 function store(run: Run, to: Target, column: string, value: Value, certain: boolean): void {
   for (const relation of to.relations) run.reach('write', objectName(relation)).columns.add(column);
+  const cell = to.item.cells.find((candidate) => candidate.name === column);
+  // A constraint that fails tells that the value is there.
+  if (cell !== undefined) run.use('filter', cell.value, `constraints on ${column}`);
   const into = certain && to.relations.length === 1 ? columnNamed(to, column) : undefined;
   run.use('store', value, `${column} of ${to.name}`, into);
 }
@@ -179,7 +182,7 @@ function conflict(
 /** SET a = …, (b, c) = …. */
 function assignments(run: Run, scope: Scope, to: Target, list: readonly Node[] | undefined, certain: boolean): void {
   const sets = (list ?? []).map((node) => node.ResTarget as Body);
-  const values = sets.map((set) => expression(run, scope, set.val ?? {}));
+  const values = sets.map((set) => computed(run, expression(run, scope, set.val ?? {})));
   for (const [i, set] of sets.entries()) store(run, to, set.name, values[i]!, certain || alone(run));
 }
 

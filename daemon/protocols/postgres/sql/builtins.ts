@@ -112,6 +112,15 @@ export const FUNCTION_EFFECTS = table(
   ],
 );
 
+/** Functions that give a result whatever value they are given. */
+export const SAFE_FUNCTIONS: ReadonlySet<string> = new Set(
+  words(`count min max avg sum array_agg json_agg jsonb_agg string_agg bool_and bool_or every mode first_value last_value
+         lag lead row_number rank dense_rank percent_rank cume_dist to_json to_jsonb row_to_json json_build_array
+         jsonb_build_array concat concat_ws length char_length character_length octet_length bit_length lower upper
+         initcap reverse md5 sha256 btrim ltrim rtrim trim left right quote_literal quote_ident quote_nullable
+         pg_typeof pg_column_size now random coalesce`),
+);
+
 /** Functions that run SQL only in the form with this many arguments. */
 export const SQL_BY_COUNT: ReadonlyMap<string, number> = new Map([['ts_rewrite', 2]]);
 
@@ -122,9 +131,15 @@ export const SQL_BY_COUNT: ReadonlyMap<string, number> = new Map([['ts_rewrite',
 export const STAND_INS: ReadonlyMap<string, readonly string[]> = new Map([
   [
     'pg_stats',
-    words('most_common_vals histogram_bounds most_common_elems range_length_histogram range_bounds_histogram'),
+    words(`most_common_vals most_common_freqs histogram_bounds correlation most_common_elems most_common_elem_freqs
+           elem_count_histogram range_length_histogram range_bounds_histogram range_empty_frac`),
   ],
-  ['pg_statistic', words('stavalues1 stavalues2 stavalues3 stavalues4 stavalues5')],
+  [
+    'pg_statistic',
+    words(
+      `stavalues1 stavalues2 stavalues3 stavalues4 stavalues5 stanumbers1 stanumbers2 stanumbers3 stanumbers4 stanumbers5`,
+    ),
+  ],
   ['pg_stats_ext', words('most_common_vals most_common_val_nulls most_common_freqs most_common_base_freqs')],
   [
     'pg_stats_ext_exprs',

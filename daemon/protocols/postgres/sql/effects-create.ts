@@ -202,6 +202,14 @@ export function createIndex(run: Run, body: Body): void {
   }
   if (relations.length === 0) run.reach('ddl', newName(run, body.relation ?? {}));
   catalogChanges(run);
+  // An index may give rows in its order, and whether it can be unique tells of values.
+  const named = [...(body.indexParams ?? []), ...(body.indexIncludingParams ?? [])].map(
+    (node: Node) => node.IndexElem?.name,
+  );
+  for (const relation of relations) {
+    for (const { name, value } of columnsOf(run, relation))
+      if (named.includes(name)) run.use('order', value, 'CREATE INDEX');
+  }
   definedExpressions(run, [body.indexParams, body.whereClause], relations, 'CREATE INDEX');
 }
 

@@ -10,9 +10,19 @@ export function setParameter(run: Run, name: string, value: string | null | unde
   run.reachAll(effects);
   run.forbidden ??= forbidden;
   run.opaque ??= opaque;
+  if (ROLES.has(name.toLowerCase())) become(run, value);
   if (name.toLowerCase() !== 'search_path') return;
   const path = value === null ? 'default' : value === undefined ? null : pathOf(value, run.catalog.user);
   run.changes.push({ kind: 'search-path', path: path ?? 'unknown', local });
+}
+
+const ROLES = new Set(['role', 'session_authorization']);
+
+/** "$user" of search_path is another schema, or none, for another role. */
+function become(run: Run, role: string | null | undefined): void {
+  const { schemas, user } = run.catalog;
+  const same = role !== undefined && (role === null || !schemas.has(role)) && !schemas.has(user);
+  if (!same) run.changes.push({ kind: 'search-path', path: 'unknown', local: false });
 }
 
 export function setStatement(run: Run, body: Body): void {

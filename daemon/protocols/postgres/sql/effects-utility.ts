@@ -19,7 +19,7 @@ import {
 } from './effects-create.ts';
 import { setStatement, transactionOptions } from './effects-set.ts';
 import { settingEffect } from './effects-settings.ts';
-import { behind, resolveRelation, touch, viewSummary } from './scope-relations.ts';
+import { behind, columnsOf, resolveRelation, touch, viewSummary } from './scope-relations.ts';
 import { type Body, type Node, optionText, strings } from './scope-tree.ts';
 
 interface Plain {
@@ -147,14 +147,21 @@ const HANDLERS: Readonly<Record<string, (run: Run, body: Body, text: string) => 
     for (const node of (body.relations ?? []) as Node[]) writeOf(run, node.RangeVar);
   },
   LockStmt: (run, body) => {
-    for (const node of (body.relations ?? []) as Node[]) lockOf(run, node.RangeVar);
+    const effect = body.mode === ACCESS_SHARE ? 'read' : 'write';
+    for (const node of (body.relations ?? []) as Node[]) lockOf(run, node.RangeVar, effect);
   },
   VacuumStmt: (run, body) =>
     maintain(
       run,
       ((body.rels ?? []) as Node[]).map((node) => node.VacuumRelation?.relation),
     ),
-  ClusterStmt: (run, body) => maintain(run, body.relation ? [body.relation] : []),
+  ClusterStmt: (run, body) => {
+    maintain(run, body.relation ? [body.relation] : []);
+    // Rows come in the order of the index from then on.
+    for (const relation of relationsOf(run, body.relation).found) {
+      for (const { value } of columnsOf(run, relation)) run.use('order', value, 'CLUSTER');
+    }
+  },
   ReindexStmt: (run, body) => maintain(run, body.relation ? [body.relation] : []),
   RefreshMatViewStmt: refresh,
   GrantStmt: grant,
@@ -231,13 +238,16 @@ function writeOf(run: Run, rangeVar: Body | undefined): void {
   if (found.length === 0) run.reach('write', name);
 }
 
-function lockOf(run: Run, rangeVar: Body | undefined): void {
+/** The mode of LOCK that reading takes anyway (AccessShareLock of lockdefs.h). */
+const ACCESS_SHARE = 1;
+
+function lockOf(run: Run, rangeVar: Body | undefined, effect: Effect): void {
   const { found, name } = relationsOf(run, rangeVar);
   for (const relation of found) {
     touch(run, relation);
-    run.reach('write', objectName(relation), behind(run, relation));
+    run.reach(effect, objectName(relation), behind(run, relation));
   }
-  if (found.length === 0) run.reach('write', name);
+  if (found.length === 0) run.reach(effect, name);
 }
 
 /** VACUUM, ANALYZE, CLUSTER, REINDEX: of the whole database where nothing is named. */

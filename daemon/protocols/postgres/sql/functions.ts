@@ -19,7 +19,7 @@ const TRIGGER_VARIABLES = `tg_name tg_when tg_level tg_op tg_relid tg_relname tg
   tg_argv found`.split(/\s+/);
 
 /** Bodies nested deeper than this are not followed. */
-const MAX_DEPTH = 24;
+const MAX_DEPTH = 32;
 
 export function bodyRun(run: Run): Run {
   return run.inner([run.catalog.searchPath]);
@@ -55,19 +55,20 @@ function takes(fn: Func, count: number | null): boolean {
 /** Its body's findings, with arguments unknown. `table`: the relation whose trigger it is. */
 export function functionSummary(run: Run, fn: Func, table?: Relation): Summary {
   const key = `function ${fn.oid} ${table?.oid ?? ''} ${JSON.stringify(run.names.paths)}${run.explaining ? ' explain' : ''}`;
-  const { summaries, busy } = run.snapshot;
-  const known = summaries.get(key);
+  const { busy } = run.snapshot;
+  const known = run.known(key);
   if (known !== undefined) return known;
   const body = run.inner(ownPaths(run, fn));
   if (busy.has(key) || run.depth > MAX_DEPTH) {
-    body.blind(`${objectName(fn)} calls itself`);
+    if (run.depth > MAX_DEPTH) run.budget.cut = true;
+    body.blind(`${objectName(fn)} calls itself, or too many others`);
     return body.summary(null);
   }
   busy.add(key);
   const outputs = follow(body, fn, table);
   busy.delete(key);
   const summary = body.summary(outputs);
-  if (run.ready && run.budget.left >= 0) summaries.set(key, summary);
+  run.keep(key, summary);
   return summary;
 }
 
@@ -86,8 +87,13 @@ function follow(body: Run, fn: Func, table: Relation | undefined): Summary['outp
   }
   if (fn.language === 'sql') return followSql(body, fn);
   if (fn.language === 'plpgsql') return followProcedure(body, fn, table);
-  if (fn.language === 'c' && EXTENSION_STAND_INS.has(fn.name)) return null;
-  if (fn.language !== 'c' || fn.volatility !== 'i') {
+  const shown = fn.language === 'c' ? EXTENSION_STAND_INS.get(fn.name) : undefined;
+  if (shown !== undefined)
+    return fn.outNames.map((name) => ({
+      name,
+      value: shown.includes(name) ? untraced(`statements of others`) : LOOSE,
+    }));
+  if ((fn.language !== 'c' && fn.language !== 'internal') || fn.volatility !== 'i') {
     body.blind(`${objectName(fn)} is written in ${fn.language} and can't be followed`);
     return null;
   }
@@ -252,12 +258,14 @@ export function callUser(run: Run, fn: Func, args: readonly Value[], named = fal
   const reason = summary.opaque ?? (summary.outputs === null ? `${objectName(fn)} can't be followed` : undefined);
   const outputs = (summary.outputs ?? []).map(({ name, value }) => ({ name, value: filled(value, actual) }));
   if (reason !== undefined) {
+    run.effectful++;
     run.use('call', derive(args), `argument of ${objectName(fn)}()`);
     const value = { ...derive([...args, ...outputs.map((o) => o.value), ...seen]), untraced: reason, fixed: false };
     return { value, fields: fieldsOf(run, fn, [], value) };
   }
   const whole = derive([...outputs.map((output) => output.value), ...seen], fixedResult(fn, args) && seen.length === 0);
   const fields = fieldsOf(run, fn, outputs, whole);
+  if (summary.reaches.some((reach) => reach.effect !== 'read')) run.effectful++;
   return { value: fields.length > 1 || isRow(run, fn) ? { ...whole, fields } : whole, fields };
 }
 

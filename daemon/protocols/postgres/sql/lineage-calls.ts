@@ -1,6 +1,6 @@
 /** Calls of functions, the server's own and the user's, as values and as rows of FROM. */
 import { objectName, type Run } from './analyze-run.ts';
-import { FUNCTION_EFFECTS, FUNCTION_STAND_INS, SQL_BY_COUNT } from './builtins.ts';
+import { FUNCTION_EFFECTS, FUNCTION_STAND_INS, SAFE_FUNCTIONS, SQL_BY_COUNT } from './builtins.ts';
 import { setParameter } from './effects-set.ts';
 import { callUser, candidates, type Result } from './functions.ts';
 import { condition, ordering } from './lineage-conditions.ts';
@@ -16,9 +16,11 @@ export function call(run: Run, scope: Scope, body: Body, given?: readonly Value[
   const name = names.at(-1) ?? '';
   const schema = names.length > 1 ? names.at(-2) : undefined;
   const nodes = (body.args ?? []) as Node[];
+  const before = run.effectful;
   const args = given ?? nodes.map((node) => expression(run, scope, node));
   const named = nodes.some((node) => node.NamedArgExpr !== undefined);
   const around = surroundings(run, scope, body);
+  if (around.length > 0) run.guard(before, derive(around), `${name}()`);
   const count =
     body.func_variadic || named ? null : args.length + (body.agg_within_group ? (body.agg_order ?? []).length : 0);
   const fns = candidates(run, schema, name, count);
@@ -52,7 +54,9 @@ export function call(run: Run, scope: Scope, body: Body, given?: readonly Value[
     // How many rows come tells of what it was given.
     run.use('compute', derive(inputs), `argument of ${name}(), which gives rows`);
   }
-  return joined(results, around);
+  const result = joined(results, around);
+  if (SAFE_FUNCTIONS.has(name) && system.length === fns.length) return result;
+  return { ...result, value: { ...result.value, risky: true } };
 }
 
 /** Exactly this function, with these arguments. */
@@ -128,11 +132,15 @@ function callSystem(run: Run, name: string, fns: readonly Func[], args: readonly
   const known = FUNCTION_EFFECTS.get(name);
   const volatile = fns.some((fn) => fn.volatility === 'v');
   const whole = derive(args, fixedResult(fns, args, volatile, body));
-  if (SQL_BY_COUNT.get(name) === args.length) return blind(run, name, args, 'it runs SQL that it is given as text');
+  if (SQL_BY_COUNT.get(name) === args.length) {
+    run.blind(`${name}() runs SQL that it is given as text`);
+    return blind(run, name, args, 'it runs SQL that it is given as text');
+  }
   if (known === undefined && volatile && SQL_BY_COUNT.get(name) === undefined) {
     run.unknown(`function ${name} is not known`);
     return blind(run, name, args, 'it is not known');
   }
+  if (known !== undefined && known.effects[0] !== 'read') run.effectful++;
   if (volatile || (known !== undefined && known.effects[0] !== 'read')) {
     run.use('call', derive(args), `argument of ${name}()`);
   }

@@ -12,6 +12,13 @@ import { type Body, items, type Node, open, strings } from './scope-tree.ts';
 
 /** Notes what a condition looks at. Its parts joined by AND are looked at one by one. */
 export function condition(run: Run, scope: Scope, node: Node, where: string): void {
+  const effects = run.effectful;
+  const first = run.seen.length;
+  parts(run, scope, node, where);
+  if (run.effectful > effects) run.guard(effects, derive(run.seen.slice(first).map((use) => use.value)), where);
+}
+
+function parts(run: Run, scope: Scope, node: Node, where: string): void {
   const [tag, body] = open(node);
   if (tag === 'BoolExpr' && body.boolop === 'AND_EXPR') {
     for (const part of (body.args ?? []) as Node[]) condition(run, scope, part, where);

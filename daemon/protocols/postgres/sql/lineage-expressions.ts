@@ -1,6 +1,6 @@
 /** Where the value of an expression comes from. Any value made with a column derives from it, whatever the making. */
 import type { Run } from './analyze-run.ts';
-import { OPERATORS } from './builtins.ts';
+import { COMPARISONS, OPERATORS } from './builtins.ts';
 import { callUser, candidates, constantExpression } from './functions.ts';
 import { call, callFunction } from './lineage-calls.ts';
 import { condition } from './lineage-conditions.ts';
@@ -48,7 +48,7 @@ export function expression(run: Run, scope: Scope, node: Node): Value {
     case 'FuncCall':
       return call(run, scope, body).value;
     case 'TypeCast':
-      return cast(run, expression(run, scope, body.arg), body.typeName);
+      return failing(cast(run, expression(run, scope, body.arg), body.typeName), body.typeName);
     case 'CollateClause':
       return converted(expression(run, scope, body.arg));
     case 'A_Indirection':
@@ -58,7 +58,12 @@ export function expression(run: Run, scope: Scope, node: Node): Value {
     case 'RowExpr':
       return rowExpression(run, scope, body);
     case 'BoolExpr':
-    case 'CoalesceExpr':
+    case 'CoalesceExpr': {
+      const before = run.effectful;
+      const value = derive(all(run, scope, body.args));
+      run.guard(before, value, 'an expression');
+      return value;
+    }
     case 'MinMaxExpr':
       return derive(all(run, scope, body.args));
     case 'A_ArrayExpr':
@@ -243,7 +248,15 @@ const IMPLIED: Readonly<Record<string, readonly string[]>> = {
 function operation(run: Run, scope: Scope, body: Body): Value {
   const sides = [body.lexpr, body.rexpr].filter((side): side is Node => side !== undefined);
   const values = all(run, scope, sides);
-  return derive([...values, ...operatorValues(run, body, values)]);
+  const value = derive([...values, ...operatorValues(run, body, values)]);
+  return mayFail(body) ? { ...value, risky: true } : value;
+}
+
+/** Comparing and joining texts never fails; arithmetic and whatever else may. */
+function mayFail(body: Body): boolean {
+  if (body.kind !== 'AEXPR_OP' && body.kind !== 'AEXPR_OP_ANY' && body.kind !== 'AEXPR_OP_ALL') return false;
+  const name = strings(body.name).at(-1) ?? '';
+  return !COMPARISONS.has(name) && name !== '||';
 }
 
 /** What user-made functions behind an operator add. */
@@ -270,6 +283,12 @@ function callOperator(run: Run, fn: Func, values: readonly Value[]): Value {
   return callFunction(run, fn, values);
 }
 
+/** Every type has a text; another type may not take what it is given. */
+function failing(value: Value, typeName: Body): Value {
+  const safe = /^(text|varchar|bpchar|json|jsonb)$/.test(strings(typeName.names).at(-1) ?? '');
+  return safe || value.fixed ? value : { ...value, risky: true };
+}
+
 /** Without its fields. */
 function derive1({ fields: _, ...value }: Value): Value {
   return value;
@@ -280,6 +299,11 @@ function converted(value: Value): Value {
   return { ...value, plain: false, same: value.plain || value.same === true };
 }
 
+/** An extension's own reading and writing of its types; the server calls these with a type's text or bytes alone. */
+function isInput(fn: Func): boolean {
+  return !fn.system && (fn.language === 'c' || fn.language === 'internal') && fn.volatility !== 'v';
+}
+
 /** The functions that a conversion to this type may run. */
 export function cast(run: Run, value: Value, typeName: Body | undefined): Value {
   const names = strings(typeName?.names);
@@ -287,7 +311,7 @@ export function cast(run: Run, value: Value, typeName: Body | undefined): Value 
   const schema = names.length > 1 ? names.at(-2) : undefined;
   if (schema === 'pg_catalog') return converted(derive1(value));
   const code = run.catalog.typeCode(name);
-  const values = code.functions.map((fn) => callOperator(run, fn, [value]));
+  const values = code.functions.filter((fn) => !isInput(fn)).map((fn) => callOperator(run, fn, [value]));
   for (const check of code.checks) {
     const scope = new Scope(null, { positions: [], named: new Map([['value', value]]) });
     constantExpression(run, scope, check);
@@ -316,9 +340,12 @@ function caseExpression(run: Run, scope: Scope, body: Body): Value {
     if (when.CaseWhen) parts.push(when.CaseWhen.expr, when.CaseWhen.result);
   }
   if (body.defresult) parts.push(body.defresult);
+  const before = run.effectful;
   const values = all(run, scope, parts);
   const implied = body.arg ? operator(run, ['='], values) : [];
-  return derive([...values, ...implied]);
+  const value = derive([...values, ...implied]);
+  run.guard(before, value, 'CASE');
+  return value;
 }
 
 /** A query as a value: what comes out of it hangs on its conditions too. */
@@ -333,7 +360,9 @@ function sublink(run: Run, scope: Scope, body: Body): Value {
     const test = expression(run, scope, body.testexpr);
     values.push(test, ...operator(run, body.operName ? strings(body.operName) : ['='], [test, ...values]));
   }
-  const whole = derive([...values, ...uses], false);
+  // More rows than one are an error.
+  const risky = body.subLinkType === 'EXPR_SUBLINK' && select?.limitCount === undefined ? { risky: true } : undefined;
+  const whole = { ...derive([...values, ...uses], false), ...risky };
   // Fields of `(SELECT p FROM …)` and `(SELECT q FROM …).x` stay apart only where no condition joins in.
   const fields = outputs?.length === 1 && uses.length === 0 ? outputs[0]!.value.fields : undefined;
   return fields === undefined ? whole : { ...whole, fields };

@@ -174,9 +174,15 @@ export function targets(run: Run, scope: Scope, list: readonly Node[] | undefine
     const star = starOf(run, scope, val);
     if (star === null) return null;
     if (star !== undefined) outputs.push(...star);
-    else outputs.push({ name: target.name ?? outputName(val), value: expression(run, scope, val) });
+    else outputs.push({ name: target.name ?? outputName(val), value: computed(run, expression(run, scope, val)) });
   }
   return outputs;
+}
+
+/** Notes an output that may fail to be made. */
+export function computed(run: Run, value: Value): Value {
+  if (value.risky) run.use('risk', value, 'an output');
+  return value;
 }
 
 /** Columns of `*`, `t.*` and `(row).*`; undefined: it is none of these. */
@@ -309,7 +315,7 @@ function locking(run: Run, scope: Scope, clause: Body): void {
 function values(run: Run, outer: Scope, select: Body): readonly Field[] | null {
   const scope = new Scope(outer);
   const rows = ((select.valuesLists ?? []) as Node[]).map((list) =>
-    ((list.List?.items ?? []) as Node[]).map((node) => expression(run, scope, node)),
+    ((list.List?.items ?? []) as Node[]).map((node) => computed(run, expression(run, scope, node))),
   );
   const width = Math.max(0, ...rows.map((cells) => cells.length));
   const outputs = Array.from({ length: width }, (_, i) => {

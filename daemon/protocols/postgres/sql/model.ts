@@ -120,8 +120,9 @@ export interface Use {
    * store: written to `into`, or to a new object when absent.
    * call: argument of a function that may keep or send it (volatile, or of the user's own that can't be followed).
    * define: part of the definition of a view, function, rule, index expression, default, policy.
+   * risk: computed with in a way that may fail for some values, so that failing or not tells of them.
    */
-  readonly how: 'filter' | 'order' | 'compute' | 'store' | 'call' | 'define';
+  readonly how: 'filter' | 'order' | 'compute' | 'store' | 'call' | 'define' | 'risk';
   readonly into?: ColumnRef;
   /** For people: `WHERE`, `argument of lo_from_bytea()`. */
   readonly where: string;
@@ -196,7 +197,11 @@ export interface Names {
 
 export interface Protection {
   /** Set when the statement can't be let through under the masks. */
-  readonly refuse?: { readonly code: 'MASK_UNTRACED' | 'MASK_CONDITION'; readonly reason: string; readonly hint: string };
+  readonly refuse?: {
+    readonly code: 'MASK_UNTRACED' | 'MASK_CONDITION';
+    readonly reason: string;
+    readonly hint: string;
+  };
   /** One entry per output: null passes unchanged. 'all': every output is masked whole, whatever comes. */
   readonly outputs: readonly (OutputMask | null)[] | 'all';
   /** Texts of errors and notices may quote protected values: keep code and severity, withhold the rest. */

@@ -102,12 +102,16 @@ function useRefusal(use: Use, analysis: Analysis, masks: Masks): Refusal | null 
   if (found === null && use.origin.untraced === undefined) return null;
   switch (use.how) {
     case 'store':
-      if (use.into !== undefined && masks.of(use.into) !== null) return null;
+      if (use.into !== undefined && keeps(use, masks)) return null;
       return untraced(`${what} would be stored in ${use.where}, where it is not masked`);
     case 'call':
       return untraced(`${what} is ${use.where}, which may keep it or pass it on`);
     case 'define':
       return untraced(`${use.where} would make ${what} readable by another way`);
+  }
+  if (use.how === 'risk') {
+    if (found === null || found.mask.conditions === 'allow') return null;
+    return condition(`${what} is computed with in a way that may fail for some values, which would tell of them`);
   }
   // What can't be traced holds nothing that the session could not put there itself, or it is opaque and refused above.
   if (found === null) return null;
@@ -119,6 +123,17 @@ function useRefusal(use: Use, analysis: Analysis, masks: Masks): Refusal | null 
     return condition(`${what} is used in ${use.where}`);
   }
   return null;
+}
+
+/**
+ * Into a protected column a value may go where its mask shows nothing of it. Other masks show the end of a value or which
+ * values are equal: through them only what was in that column already.
+ */
+function keeps(use: Use, masks: Masks): boolean {
+  const mask = masks.of(use.into!);
+  if (mask === null) return false;
+  if (mask.with === 'redact' || mask.with === 'null') return true;
+  return use.origin.plain && use.origin.columns[0] === use.into;
 }
 
 function condition(reason: string): Refusal {

@@ -76,8 +76,8 @@ function isView(relation: Relation): boolean {
 /** What a view's query gives and does. */
 export function viewSummary(run: Run, view: Relation): Summary {
   const key = `view ${view.oid}`;
-  const { summaries, busy } = run.snapshot;
-  const known = summaries.get(key);
+  const { busy } = run.snapshot;
+  const known = run.known(key);
   if (known !== undefined) return known;
   const body = run.inner([run.catalog.searchPath]);
   let outputs: Summary['outputs'] = null;
@@ -91,7 +91,7 @@ export function viewSummary(run: Run, view: Relation): Summary {
     busy.delete(key);
   }
   const summary = body.summary(outputs);
-  if (run.ready && run.budget.left >= 0) summaries.set(key, summary);
+  run.keep(key, summary);
   return summary;
 }
 

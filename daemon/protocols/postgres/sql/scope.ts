@@ -16,6 +16,8 @@ export interface Value {
   readonly fields?: readonly Field[];
   /** The value of columns[0] but for conversions of its type. */
   readonly same?: boolean;
+  /** Making it may fail, by the values of this or of what it stands beside. */
+  readonly risky?: boolean;
   /** Text of a string constant, for functions whose meaning hangs on it. */
   readonly text?: string;
 }
@@ -41,7 +43,9 @@ export function derive(values: readonly Value[], fixed?: boolean): Value {
   let reason: string | undefined;
   let args = 0;
   let all = fixed ?? true;
+  let risky = false;
   for (const value of values) {
+    if (value.risky) risky = true;
     reason ??= value.untraced;
     args |= value.args;
     all &&= value.fixed;
@@ -54,7 +58,7 @@ export function derive(values: readonly Value[], fixed?: boolean): Value {
       (columns as ColumnRef[]).push(ref);
     }
   }
-  const base = { columns, plain: false, args, fixed: all };
+  const base = { columns, plain: false, args, fixed: all, ...(risky ? { risky } : undefined) };
   return reason === undefined ? base : { ...base, untraced: reason };
 }
 
