@@ -7,6 +7,7 @@ import { Credentials } from '../../daemon/credentials/credentials.ts';
 import { DETECTOR_NAMES } from '../../daemon/masking/detectors/table.ts';
 import { postgresOptions } from '../../daemon/protocols/postgres/options.ts';
 import { type PostgresServer, startPostgres } from '../harness/postgres.ts';
+import { type Sides, splitting } from './splitting.ts';
 import { openStage, type Stage } from './stage.ts';
 import { openTap, type Tap } from './tap.ts';
 
@@ -52,10 +53,10 @@ resources:
 ${rest}`;
 }
 
-export async function openPostgresStage(rest: string): Promise<PostgresStage> {
+export async function openPostgresStage(rest: string, sides?: () => Sides): Promise<PostgresStage> {
   const server = await startPostgres({ sql: SETUP });
   const tap = await openTap(server.port);
-  const made = await openFor(tap.port, rest);
+  const made = await openFor(tap.port, rest, sides);
   return {
     server,
     tap,
@@ -70,7 +71,11 @@ export async function openPostgresStage(rest: string): Promise<PostgresStage> {
 }
 
 /** Sluice alone, for whatever listens at this port. */
-export async function openFor(port: number, rest: string): Promise<{ stage: Stage; close(): Promise<void> }> {
+export async function openFor(
+  port: number,
+  rest: string,
+  sides?: () => Sides,
+): Promise<{ stage: Stage; close(): Promise<void> }> {
   const stateDir = mkdtempSync(join(tmpdir(), 'sluice-state-'));
   const faults: unknown[] = [];
   const postgres = await openPostgres({
@@ -84,7 +89,7 @@ export async function openFor(port: number, rest: string): Promise<{ stage: Stag
     policy: policyText(port, rest),
     kit: { protocols: { postgres: { options: postgresOptions } }, detectors: DETECTOR_NAMES },
     resource: 'db',
-    protocol: postgres.protocol,
+    protocol: sides === undefined ? postgres.protocol : splitting(postgres.protocol, sides),
   });
   return {
     stage,

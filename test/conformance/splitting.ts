@@ -1,0 +1,83 @@
+/** A protocol whose codec and greeting get every byte by itself. */
+import type { Channel, Codec, Outlet, Protocol, Unit } from '../../daemon/protocols/protocol.ts';
+
+export interface Sides {
+  readonly client: boolean;
+  readonly upstream: boolean;
+}
+
+export function splitting(protocol: Protocol, sides: () => Sides): Protocol {
+  return {
+    ...protocol,
+    async greet(host) {
+      const now = sides();
+      if (!now.client && !now.upstream) return protocol.greet(host);
+      const client = now.client ? single(host.client) : host.client;
+      const opened = await protocol.greet(Object.create(host, { client: { value: client } }));
+      return opened === null ? null : { ...opened, codec: new SplitCodec(opened.codec, now) };
+    },
+  };
+}
+
+/** The same channel, handing out one byte at a time. */
+function single(channel: Channel): Channel {
+  return {
+    async read() {
+      const bytes = await channel.read();
+      if (bytes !== null && bytes.length > 1) channel.unread(bytes.subarray(1));
+      return bytes === null ? null : Buffer.from(bytes.subarray(0, 1));
+    },
+    unread: (bytes) => channel.unread(bytes),
+    write: (bytes) => channel.write(bytes),
+    get encrypted() {
+      return channel.encrypted;
+    },
+  };
+}
+
+class SplitCodec implements Codec {
+  readonly #inner: Codec;
+  readonly #sides: Sides;
+  #left: Buffer[] = [];
+
+  constructor(inner: Codec, sides: Sides) {
+    this.#inner = inner;
+    this.#sides = sides;
+  }
+
+  client(chunk: Buffer): void {
+    if (this.#sides.client)
+      for (let i = 0; i < chunk.length; i++) this.#left.push(Buffer.from(chunk.subarray(i, i + 1)));
+    else this.#inner.client(chunk);
+  }
+
+  next(): Unit | null {
+    for (;;) {
+      const unit = this.#inner.next();
+      if (unit !== null || this.#inner.blocked) return unit;
+      const byte = this.#left.shift();
+      if (byte === undefined) return null;
+      this.#inner.client(byte);
+    }
+  }
+
+  upstream(chunk: Buffer, out: Outlet): void {
+    if (!this.#sides.upstream) this.#inner.upstream(chunk, out);
+    else for (let i = 0; i < chunk.length; i++) this.#inner.upstream(Buffer.from(chunk.subarray(i, i + 1)), out);
+  }
+
+  get blocked() {
+    return this.#inner.blocked;
+  }
+  get partial() {
+    return this.#inner.partial || this.#left.length > 0;
+  }
+  get atBoundary() {
+    return this.#inner.atBoundary;
+  }
+  classify: Codec['classify'] = (act) => this.#inner.classify(act);
+  forward: Codec['forward'] = (act, verdict, ops) => this.#inner.forward(act, verdict, ops);
+  refuse: Codec['refuse'] = (act, refusal) => this.#inner.refuse(act, refusal);
+  notice: Codec['notice'] = (text, detail) => this.#inner.notice(text, detail);
+  fatal: Codec['fatal'] = (refusal) => this.#inner.fatal(refusal);
+}

@@ -1,0 +1,322 @@
+/** What every protocol must pass. A protocol gives a fixture; nothing here knows one by name. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { SluiceError } from '../../daemon/core/errors.ts';
+import type { Client, Fixture } from './fixture.ts';
+
+/** Long enough for a reviewer who is a test, short enough for a test that waits for its end. */
+const HOLD = 60_000;
+const SHORT_HOLD = 300;
+
+export function conformance(fixture: Fixture): void {
+  const { acts, canary } = fixture;
+  type Place = Awaited<ReturnType<Fixture['open']>>;
+
+  describe(`${fixture.name}: conformance`, { skip: fixture.missing() ?? false, timeout: 120_000 }, () => {
+    let at: Place;
+    before(async () => {
+      at = await fixture.open(HOLD);
+    });
+    after(async () => {
+      await at?.close();
+    });
+
+    const talk = async (client: Client, steps: readonly Buffer[]): Promise<string> => {
+      for (const step of steps) await client.ask(step);
+      const bytes = client.bytes().toString('latin1');
+      client.vanish();
+      return bytes;
+    };
+    const operations = () => at.stage.recorded.filter(({ event }) => event.type === 'operation');
+
+    describe('split at every byte', () => {
+      for (const [name, steps] of Object.entries({ ...fixture.talks, ...fixture.masked })) {
+        test(name, async () => {
+          const whole = await talk(await at.connect(), steps);
+          for (const sides of [
+            { client: true, upstream: false },
+            { client: false, upstream: true },
+            { client: true, upstream: true },
+          ]) {
+            at.split(sides);
+            const parted = await talk(await at.connect(), steps);
+            at.split({ client: false, upstream: false });
+            assert.equal(parted, whole, JSON.stringify(sides));
+          }
+        });
+      }
+      test('on the wire as well', async () => {
+        const steps = Object.values(fixture.talks).flat();
+        const whole = await talk(await at.connect(), steps);
+        at.tap.rules = { up: 1, down: 1 };
+        const parted = await talk(await at.connect(), steps);
+        at.tap.rules = {};
+        assert.equal(parted, whole);
+      });
+    });
+
+    describe('allowed', () => {
+      for (const [name, steps] of Object.entries(fixture.talks)) {
+        test(`${name}: byte for byte as without sluice`, async () => {
+          assert.equal(await talk(await at.connect(), steps), await talk(await at.direct(), steps));
+        });
+      }
+    });
+
+    describe('refused', () => {
+      test('with rule, reason and hint, on record before it is told; the connection stays usable', async () => {
+        const client = await at.connect();
+        const before = operations().length;
+        const { done, error } = await client.ask(acts.denied);
+        assert.equal(done, false);
+        assert.equal(error?.code, acts.deniedCode);
+        assert.match(error?.message ?? '', /"not this"/);
+        assert.ok(error?.detail && error.hint);
+        const [entry] = operations().slice(before);
+        assert.equal(entry?.event.decision, 'deny');
+        assert.ok(entry?.committed);
+        assert.ok((await client.ask(acts.read)).done);
+        client.vanish();
+      });
+      test('nothing of it reaches the server', async () => {
+        const seen: Buffer[] = [];
+        const client = await at.connect();
+        at.tap.rules = { onUp: (bytes) => seen.push(bytes) };
+        await client.ask(acts.denied);
+        at.tap.rules = {};
+        assert.ok(!Buffer.concat(seen).includes(acts.denied));
+        client.vanish();
+      });
+      test('what is too large to be looked at, in bounded memory', async () => {
+        const client = await at.connect();
+        const before = process.memoryUsage().rss;
+        const { done, error } = await client.ask(acts.large);
+        assert.equal(done, false);
+        assert.ok(error);
+        assert.ok((await client.ask(acts.read)).done);
+        // The message itself was made in this process as well.
+        assert.ok(process.memoryUsage().rss - before < 4 * acts.large.length + (32 << 20));
+        client.vanish();
+      });
+    });
+
+    describe('held', () => {
+      test('a notice, an approval, one effect', async () => {
+        const client = await at.connect();
+        const before = await at.effects();
+        client.send(acts.held);
+        const id = await at.stage.request();
+        assert.match(await client.notice(), new RegExp(id));
+        assert.equal(await at.effects(), before);
+        await at.stage.answer(id, 'approve');
+        assert.ok((await client.answer()).done);
+        assert.equal(await at.effects(), before + 1);
+        assert.ok((await client.ask(acts.read)).done);
+        client.vanish();
+      });
+      test('denied by the reviewer', async () => {
+        const client = await at.connect();
+        const before = await at.effects();
+        client.send(acts.held);
+        const id = await at.stage.request();
+        await at.stage.answer(id, 'deny');
+        const { done, error } = await client.answer();
+        assert.equal(done, false);
+        assert.match(error?.message ?? '', new RegExp(id));
+        assert.equal(await at.effects(), before);
+        assert.ok((await client.ask(acts.read)).done);
+        client.vanish();
+      });
+    });
+
+    describe('held for too long', () => {
+      let short: Place;
+      before(async () => {
+        short = await fixture.open(SHORT_HOLD);
+      });
+      after(() => short?.close());
+      test('an error with the id; the same act passes once after approval', async () => {
+        const client = await short.connect();
+        const before = await short.effects();
+        const { done, error } = await client.ask(acts.held);
+        assert.equal(done, false);
+        const id = await short.stage.request();
+        assert.match(error?.message ?? '', new RegExp(id));
+        assert.equal(await short.effects(), before);
+        await short.stage.answer(id, 'approve');
+        assert.ok((await client.ask(acts.held)).done);
+        assert.equal(await short.effects(), before + 1);
+        client.vanish();
+      });
+    });
+
+    describe('held, and then', () => {
+      let other: Place;
+      before(async () => {
+        other = await fixture.open(HOLD);
+      });
+      after(() => other?.close());
+      test('cancelled: the act fails, the connection stays usable', async () => {
+        const client = await other.connect();
+        const before = await other.effects();
+        client.send(acts.held);
+        await client.notice();
+        await client.cancel();
+        assert.equal((await client.answer()).done, false);
+        assert.ok((await client.ask(acts.read)).done);
+        assert.equal(await other.effects(), before);
+        client.vanish();
+      });
+      test('the client vanishes: nothing is carried out, also when approved afterwards', async () => {
+        const client = await other.connect();
+        const before = await other.effects();
+        client.send(acts.held);
+        await client.notice();
+        client.vanish();
+        await other.stage.idle();
+        for (const { id } of other.stage.approvals.list({ state: 'pending' })) await other.stage.answer(id, 'approve');
+        assert.equal(await other.effects(), before);
+      });
+    });
+
+    describe('masked', () => {
+      for (const [name, steps] of Object.entries(fixture.masked)) {
+        test(name, async () => {
+          const came = await talk(await at.connect(), steps);
+          assert.ok(!came.includes(canary), 'a masked value came');
+          assert.ok((await talk(await at.direct(), steps)).includes(canary), 'the canary does not come without masks');
+        });
+      }
+    });
+
+    describe('on record', () => {
+      test('what changes something is on disk before it goes upstream', async () => {
+        const client = await at.connect();
+        const states: boolean[] = [];
+        at.tap.rules = {
+          onUp(bytes) {
+            if (!bytes.includes(acts.heldText)) return;
+            const last = operations().at(-1);
+            states.push(last?.event.text?.includes(acts.heldText) === true && last.durable);
+          },
+        };
+        client.send(acts.held);
+        await at.stage.answer(await at.stage.request(), 'approve');
+        await client.answer();
+        at.tap.rules = {};
+        assert.deepEqual([...new Set(states)], [true]);
+        client.vanish();
+      });
+      const full = new SluiceError('AUDIT_FULL', 'the audit store is full');
+      test('nothing passes while the recorder refuses, and all does again afterwards', async () => {
+        const client = await at.connect();
+        const before = await at.effects();
+        at.stage.recorderFault = { at: 'record', error: full };
+        const seen: Buffer[] = [];
+        at.tap.rules = { onUp: (bytes) => seen.push(bytes) };
+        for (const act of [acts.read, acts.denied]) {
+          const { done, error } = await client.ask(act);
+          assert.equal(done, false);
+          assert.match(error?.message ?? '', /audit store is full/);
+          assert.ok(!Buffer.concat(seen).includes(act));
+        }
+        at.tap.rules = {};
+        at.stage.recorderFault = null;
+        assert.ok((await client.ask(acts.read)).done);
+        assert.equal(await at.effects(), before);
+        client.vanish();
+      });
+      test('no byte of a result comes when its record was not kept', async () => {
+        const client = await at.connect();
+        at.stage.recorderFault = { at: 'committed', error: full };
+        const before = client.bytes().length;
+        client.send(acts.read);
+        assert.match(await client.ended(), /audit store is full/);
+        const came = client.bytes().subarray(before);
+        at.stage.recorderFault = null;
+        const direct = await at.direct();
+        const result = (await direct.ask(acts.read)).text;
+        assert.ok(!came.toString('latin1').includes(result));
+        direct.vanish();
+      });
+      test('nothing changes when its record did not reach the disk', async () => {
+        const client = await at.connect();
+        const before = await at.effects();
+        at.stage.recorderFault = { at: 'durable', error: full };
+        client.send(acts.held);
+        await at.stage.answer(await at.stage.request(), 'approve');
+        assert.equal((await client.answer()).done, false);
+        at.stage.recorderFault = null;
+        assert.equal(await at.effects(), before);
+        assert.ok((await client.ask(acts.read)).done);
+        client.vanish();
+      });
+    });
+
+    describe('bad input', () => {
+      for (const [name, bytes] of Object.entries(fixture.bad)) {
+        test(`${name}: this connection ends with an error, others go on`, async () => {
+          const other = await at.connect();
+          const client = await at.connect();
+          client.send(bytes);
+          assert.notEqual(await client.ended(), '');
+          assert.ok((await other.ask(acts.read)).done);
+          other.vanish();
+        });
+      }
+      test('half a message and then nothing: PROTOCOL_TIMEOUT, others go on', async () => {
+        const other = await at.connect();
+        const client = await at.connect();
+        client.send(fixture.half);
+        const stall = 20;
+        const sweep = setInterval(() => at.stage.flows.sweep(Date.now(), stall), 5);
+        assert.match(await client.ended(), /begun and not ended/);
+        clearInterval(sweep);
+        assert.ok((await other.ask(acts.read)).done);
+        other.vanish();
+        const end = at.stage.recorded.filter(({ event }) => event.type === 'flow.end').at(-1);
+        assert.equal(end?.event.error, 'PROTOCOL_TIMEOUT');
+      });
+      test('every client gone: no flow is left', async () => {
+        await at.stage.idle();
+        assert.deepEqual(at.stage.faults, []);
+      });
+    });
+
+    describe('the server', () => {
+      test('resets amid a result: the client is told or cut off, it is on record, others go on', async () => {
+        const other = await at.connect();
+        const client = await at.connect();
+        at.tap.rules = { onDown: () => null };
+        client.send(acts.read);
+        await client.ended();
+        at.tap.rules = {};
+        assert.ok((await other.ask(acts.read)).done);
+        other.vanish();
+        await at.stage.idle();
+        const ends = at.stage.recorded.filter(({ event }) => event.type === 'flow.end');
+        assert.ok(ends.some(({ event }) => event.error === 'UPSTREAM_LOST'));
+      });
+      test('lies', async (t) => {
+        const liar = await fixture.liar();
+        try {
+          for (const lie of fixture.lies) {
+            await t.test(lie.name, async () => {
+              liar.lie = lie;
+              const client = await liar.connect();
+              client.send(acts.read);
+              await client.ended();
+              assert.ok(!client.bytes().includes(canary));
+              await liar.stage.idle();
+              const end = liar.stage.recorded.filter(({ event }) => event.type === 'flow.end').at(-1);
+              assert.match(end?.event.error ?? '', /^UPSTREAM_/);
+            });
+          }
+          assert.deepEqual(liar.stage.faults, []);
+        } finally {
+          await liar.close();
+        }
+      });
+    });
+  });
+}
