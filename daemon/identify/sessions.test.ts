@@ -188,6 +188,17 @@ test('a command that came and went between two looks has ended its session', asy
   assert.match(last().reason!, /last process/);
 });
 
+test('a command that joins after the list was made keeps its session', async (t) => {
+  const { host, start } = begin(t);
+  const sessions = start();
+  const { session, path } = await sessions.open(OPENING);
+  mkdirSync(join(host.root, path));
+  writeFileSync(join(host.root, path, 'cpu.stat'), 'usage_usec 2314\nuser_usec 0\n');
+  writeFileSync(join(host.root, path, 'cgroup.events'), 'populated 1\nfrozen 0\n');
+  await sessions.reconcile();
+  assert.equal(sessions.get(session.id), session);
+});
+
 test('a cgroup that is gone or another one ends the session, and one that nobody knows is removed', async (t) => {
   const { host, ended, start } = begin(t);
   const before = start();

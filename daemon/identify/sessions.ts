@@ -172,7 +172,9 @@ export class Sessions {
       } else if (state.populated) {
         await this.#launched(running);
       } else if (running.launched || hasRun(join(this.#mount, running.path))) {
-        await this.#over(session.id, 'its last process is gone');
+        // Its process may have joined after the list was made: what ran and is not there now is gone.
+        if (isPopulated(join(this.#mount, running.path))) await this.#launched(running);
+        else await this.#over(session.id, 'its last process is gone');
       } else if (!young) {
         await this.#over(session.id, 'no process was started in it');
       }
@@ -270,6 +272,15 @@ function hasRun(path: string): boolean {
   } catch {
     // Not readable: then the time allowed for launching decides.
     return false;
+  }
+}
+
+/** Whether a process is in the cgroup, cgroup.events. One that is gone has none; one that can't be read is let be. */
+function isPopulated(path: string): boolean {
+  try {
+    return !/^populated 0/m.test(readFileSync(join(path, 'cgroup.events'), 'utf8'));
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ENOENT';
   }
 }
 
