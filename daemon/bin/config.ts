@@ -7,7 +7,9 @@ import { SluiceError } from '../core/errors.ts';
 const path = z.string().refine(isAbsolute, { error: 'has to be an absolute path' });
 
 const schema = z.strictObject({
-  runDir: path.default('/run/sluice').describe('Sockets. Owned by the daemon.'),
+  runDir: path
+    .default('/run/sluice')
+    .describe('The run directory of sluice-helper, which makes the folder daemon in it for us.'),
   stateDir: path.default('/var/lib/sluice').describe('Audit, approvals, keys. Owned by the daemon, mode 0700.'),
   policy: z.array(path).min(1).default(['/etc/sluice/policy']).describe('Policy files, or folders of *.yaml.'),
   helperSocket: path.optional().describe('Absent: helper.sock in runDir.'),

@@ -82,7 +82,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
   approvals.keepSessions(new Set(sessions.list().map((session) => session.id)));
   const authority = await CertificateAuthority.open(state('ca'));
   // Agents' clients have to be able to read the certificate, and nothing else of the state.
-  const ca = join(config.runDir, 'ca.pem');
+  const ca = join(config.runDir, 'daemon/ca.pem');
   writeFileSync(ca, authority.pem, { mode: 0o644 });
 
   const credentials = new Credentials();
@@ -119,7 +119,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
   const auditDesk = auditHandlers(audit);
   const started = Date.now();
   const control = await ControlServer.open({
-    path: join(config.runDir, 'control.sock'),
+    path: join(config.runDir, 'daemon/control.sock'),
     onFault,
     gate: {
       peer: (fd) => kernel.peer(fd),

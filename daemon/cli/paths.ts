@@ -22,7 +22,7 @@ export function pathsFrom(env: Readonly<Record<string, string | undefined>>, bui
   return {
     runDir,
     libDir,
-    control: join(runDir, 'control.sock'),
+    control: join(runDir, 'daemon/control.sock'),
     helper: join(runDir, 'helper.sock'),
     launch: join(libDir, 'sluice-launch'),
   };

@@ -124,6 +124,18 @@ static int find_user(const char *name, uid_t *user, gid_t *group)
 }
 
 /* One helper per run directory; the lock also keeps --detach from pulling the floor from under a running one. */
+/* Where the daemon keeps its socket: the run directory itself is root's, as the pins in it decide about enforcement. */
+static int make_daemon_dir(const char *run_dir, uid_t user)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof path, "%s/daemon", run_dir) >= (int)sizeof path)
+		return FAULT("the run directory %s has too long a name", run_dir);
+	if ((mkdir(path, 0755) < 0 && errno != EEXIST) || chown(path, user, (gid_t)-1) < 0)
+		return FAULT_ERRNO("cannot make the daemon's directory %s", path);
+	return 0;
+}
+
 static int lock(const char *run_dir)
 {
 	char path[PATH_MAX + 16];
@@ -234,6 +246,8 @@ static int serve(const struct options *o, struct cgroups *cg, const char *pin_di
 	if (!hooks)
 		return 1;
 	if (server_read_resolvers(o->resolv_conf, hooks) < 0)
+		goto cleanup;
+	if (make_daemon_dir(o->run_dir, hooks_options.user) < 0)
 		goto cleanup;
 	snprintf(socket_path, sizeof socket_path, "%s/helper.sock", o->run_dir);
 	server_options.socket_path = socket_path;

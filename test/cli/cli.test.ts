@@ -93,7 +93,7 @@ test('no daemon, bad options, unknown commands: a line on stderr and a status', 
   assert.equal(none.code, 1);
   assert.match(
     none.err,
-    /^sluice: sluiced does not answer on \/nonexistent\/control.sock: .*\(DAEMON_UNREACHABLE\)\n {2}start sluiced\n$/,
+    /^sluice: sluiced does not answer on \/nonexistent\/daemon\/control.sock: .*\(DAEMON_UNREACHABLE\)\n {2}start sluiced\n$/,
   );
   for (const args of [['nope'], ['approvals', 'show'], ['status', '--what']]) {
     const { code, err } = await desk.sluice(args);
@@ -175,7 +175,7 @@ test(
 test('only root opens a session for another', asRoot, async (t) => {
   const desk = await begin(t, { uid: 31_337 });
   const { ControlClient } = await import('../../daemon/control/client.ts');
-  const daemon = await ControlClient.connect(join(desk.dir, 'control.sock'));
+  const daemon = await ControlClient.connect(join(desk.dir, 'daemon/control.sock'));
   t.after(() => daemon.close());
   await assert.rejects(daemon.call('session.open', { command: ['x'], uid: 4 }), { code: 'NOT_ALLOWED' });
   await assert.rejects(daemon.call('session.open', { command: ['x'], uid: 0 }), { code: 'PROTOCOL_VIOLATION' });

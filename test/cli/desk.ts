@@ -1,6 +1,6 @@
 /** A control socket with real approvals and sessions behind it, for the command line to talk to; kernel parts left out. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import koffi from 'koffi';
@@ -29,6 +29,7 @@ export interface Finished {
 
 export async function openDesk(pretend: { session?: string; uid?: number } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'sluice-cli-'));
+  mkdirSync(join(dir, 'daemon'));
   const events: EventInput[] = [];
   const recorder: Recorder = {
     record(event) {
@@ -60,7 +61,7 @@ export async function openDesk(pretend: { session?: string; uid?: number } = {})
     return { subject: `local:${user}`, groups: uid === 0 ? ['dba'] : ['ai-agents'] };
   };
   const server = await ControlServer.open({
-    path: join(dir, 'control.sock'),
+    path: join(dir, 'daemon/control.sock'),
     onFault,
     gate: {
       peer(fd): Peer | null {

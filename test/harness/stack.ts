@@ -16,7 +16,6 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -144,8 +143,6 @@ class RunningStack implements Stack {
   readonly agentPrefix: readonly string[];
   readonly #options: StackOptions;
   readonly #policyDir = join(this.dir, 'policy');
-  /** The helper wants a folder that is root's alone. */
-  readonly #helperDir = join(this.dir, 'helper');
   /** Where the daemon sees this checkout. */
   readonly #app = join(this.dir, 'app');
   readonly #helperArgv: readonly string[];
@@ -161,16 +158,13 @@ class RunningStack implements Stack {
     process.once('exit', this.#atExit);
     this.#options = options;
     const cgroup = `sluice-${options.name ?? 'stack'}-${process.pid}-${Date.now().toString(36)}`;
-    this.#helperArgv = ['--run-dir', this.#helperDir, '--name', cgroup, '--user', 'sluice'];
+    this.#helperArgv = ['--run-dir', this.runDir, '--name', cgroup, '--user', 'sluice'];
     const daemon = account('sluice')!;
     chmodSync(this.dir, 0o755);
     writeFileSync(join(this.dir, OWNER), JSON.stringify({ pid: process.pid, helperArgv: this.#helperArgv }));
-    for (const dir of [this.#app, this.#policyDir, this.#helperDir, this.runDir]) mkdirSync(dir, { mode: 0o755 });
+    for (const dir of [this.#app, this.#policyDir]) mkdirSync(dir, { mode: 0o755 });
     mkdirSync(this.stateDir, { mode: 0o700 });
-    for (const path of [this.runDir, this.stateDir, ...(options.daemonReads ?? [])])
-      chownSync(path, daemon.uid, daemon.gid);
-    // Where the CLI looks for it.
-    symlinkSync(join(this.#helperDir, 'helper.sock'), join(this.runDir, 'helper.sock'));
+    for (const path of [this.stateDir, ...(options.daemonReads ?? [])]) chownSync(path, daemon.uid, daemon.gid);
     // One word, so that it can stand wherever a command is named.
     const agent = join(this.dir, 'agent');
     const words = `${CLI.join(' ')} run --user ${options.agent ?? 'sluice-agent'} -- "$@"`;
@@ -188,7 +182,7 @@ class RunningStack implements Stack {
   async start(): Promise<void> {
     this.#writePolicy(this.#options.policy);
     this.#helper = this.#keep('setpriv', ['--pdeathsig', 'TERM', HELPER, ...this.#helperArgv]);
-    const socket = join(this.#helperDir, 'helper.sock');
+    const socket = join(this.runDir, 'helper.sock');
     await this.#until(async () => existsSync(socket), this.#helper, 'sluice-helper');
     await this.restart();
   }
@@ -199,8 +193,6 @@ class RunningStack implements Stack {
       runDir: this.runDir,
       stateDir: this.stateDir,
       policy: [this.#policyDir],
-      helperSocket: join(this.#helperDir, 'helper.sock'),
-      pinDir: join(this.#helperDir, 'bpf'),
       library: join(this.#app, 'build/native/libsluice.so'),
       ...this.#options.config,
     };
@@ -260,7 +252,7 @@ class RunningStack implements Stack {
   }
 
   async call(method: string, params: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
-    const client = await ControlClient.connect(join(this.runDir, 'control.sock'));
+    const client = await ControlClient.connect(join(this.runDir, 'daemon/control.sock'));
     try {
       return await client.call(method, params);
     } finally {
@@ -304,7 +296,7 @@ class RunningStack implements Stack {
     this.#daemon?.kill('SIGKILL');
     this.#helper?.kill('SIGKILL');
     // The helper that is going holds the lock for a moment yet.
-    spawnSync('flock', ['--wait', '10', join(this.#helperDir, 'helper.lock'), 'true']);
+    spawnSync('flock', ['--wait', '10', join(this.runDir, 'helper.lock'), 'true']);
     clear(this.dir, this.#helperArgv);
   }
 }
