@@ -66,6 +66,9 @@ export class Snapshot {
   }
 }
 
+const NONE: ReadonlyMap<string, readonly never[]> = new Map<string, readonly never[]>();
+/** Summaries kept for one catalog: one for each body and search path. */
+const MAX_SUMMARIES = 10_000;
 /** How many nodes one statement may visit, bodies included. */
 const BUDGET = 400_000;
 
@@ -122,9 +125,20 @@ export class Run {
     return this.names.catalog;
   }
 
-  /** A run for a body within this one. `paths`: search paths that its names are looked up in. */
-  inner(paths: Names['paths'] = this.names.paths): Run {
-    const names = paths === this.names.paths ? this.names : { ...this.names, paths };
+  /** A run for a statement within this one. */
+  inner(): Run {
+    return this.#within(this.names);
+  }
+
+  /**
+   * A run for a body of the catalog, whose names are looked up in these paths. What it finds is kept for others, so it
+   * knows nothing of this session's statements and cursors.
+   */
+  body(paths: Names['paths']): Run {
+    return this.#within({ ...this.names, paths, prepared: NONE, cursors: NONE });
+  }
+
+  #within(names: Names): Run {
     const run = new Run(names, this.snapshot, this.texts, this.needs, this);
     run.explaining = this.explaining;
     return run;
@@ -141,6 +155,7 @@ export class Run {
   }
 
   keep(key: string, summary: Summary): void {
+    if (this.snapshot.summaries.size >= MAX_SUMMARIES) this.snapshot.summaries.clear();
     const lasting = this.ready && this.budget.left >= 0 && !this.budget.cut;
     (lasting ? this.snapshot.summaries : this.budget.passing).set(key, summary);
   }

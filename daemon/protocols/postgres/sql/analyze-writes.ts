@@ -93,7 +93,7 @@ function applyRule(
     return;
   }
   if (!events.includes(rule.event)) return;
-  const body = run.inner([run.catalog.searchPath]);
+  const body = run.body([run.catalog.searchPath]);
   const whole = row(columnsOf(body, relation));
   const frame = {
     positions: [],

@@ -18,11 +18,11 @@ export interface AnalyzerOptions {
 }
 
 const CACHE_BYTES = 8 << 20;
-const BODY_BYTES = 32 << 20;
+const BODY_BYTES = 64 << 20;
 /** Bytes of a parse tree per character of its text. */
-const TREE_BYTES = 40;
+const TREE_BYTES = 100;
 /** An analysis is larger than its text by about this many bytes. */
-const ENTRY_BYTES = 2_000;
+const ENTRY_BYTES = 3_000;
 /** Bodies call bodies: each round finds the texts of one level more. */
 const MAX_ROUNDS = 64;
 const MAX_CONTEXTS = 64;
@@ -31,7 +31,6 @@ const MAX_CONTEXTS = 64;
 interface Generation {
   young: Map<string, readonly Analysis[]>;
   old: Map<string, readonly Analysis[]>;
-  bytes: number;
 }
 
 /** Statements that hang on prepared statements or cursors are analysed anew each time. */
@@ -50,6 +49,8 @@ export class Analyzer {
   #sql = new Map<string, ParsedBatch | Unparsable>();
   #plpgsql = new Map<string, ParsedFunction | Unparsable>();
   #kept = 0;
+  /** Of the younger generation, all contexts together. */
+  #bytes = 0;
 
   constructor(parser: Pick<SqlParser, 'parse' | 'parsePlpgsql'>, options: AnalyzerOptions = {}) {
     this.#parser = parser;
@@ -64,11 +65,11 @@ export class Analyzer {
    */
   analyze(text: string, names: Names): readonly Analysis[] | Promise<readonly Analysis[]> {
     const generation = this.#generation(names);
-    const known = lookup(generation, text);
+    const known = this.#lookup(generation, text);
     if (known !== undefined) return known;
     const template = isTemplate(text) ? templateOf(text) : null;
     if (template !== null) {
-      const found = lookup(generation, template);
+      const found = this.#lookup(generation, template);
       if (found !== undefined) return [withText(found[0]!, statementText(text))];
     }
     return this.#analyzeNew(text, template, names, generation);
@@ -168,7 +169,7 @@ export class Analyzer {
     if (found === undefined) {
       // Catalogs that are gone leave their answers behind; they go when there are too many.
       if (this.#contexts.size >= MAX_CONTEXTS) this.#contexts = new Map();
-      found = { young: new Map(), old: new Map(), bytes: 0 };
+      found = { young: new Map(), old: new Map() };
       this.#contexts.set(key, found);
     }
     return found;
@@ -192,11 +193,22 @@ export class Analyzer {
 
   #keep(generation: Generation, key: string, analyses: readonly Analysis[]): void {
     generation.young.set(key, analyses);
-    generation.bytes += key.length + ENTRY_BYTES;
-    if (generation.bytes < this.#cacheBytes) return;
-    generation.old = generation.young;
-    generation.young = new Map();
-    generation.bytes = 0;
+    this.#bytes += key.length * 2 + ENTRY_BYTES * analyses.length;
+    if (this.#bytes < this.#cacheBytes) return;
+    this.#bytes = 0;
+    for (const [context, one] of this.#contexts) {
+      if (one.young.size === 0) this.#contexts.delete(context);
+      one.old = one.young;
+      one.young = new Map();
+    }
+  }
+
+  #lookup(generation: Generation, key: string): readonly Analysis[] | undefined {
+    const young = generation.young.get(key);
+    if (young !== undefined) return young;
+    const old = generation.old.get(key);
+    if (old !== undefined) this.#keep(generation, key, old);
+    return old;
   }
 }
 
@@ -226,17 +238,6 @@ function after(names: Names, start: Names, change: SessionChange): Names {
     }
   }
   return names;
-}
-
-function lookup(generation: Generation, key: string): readonly Analysis[] | undefined {
-  const young = generation.young.get(key);
-  if (young !== undefined) return young;
-  const old = generation.old.get(key);
-  if (old !== undefined) {
-    generation.young.set(key, old);
-    generation.bytes += key.length + ENTRY_BYTES;
-  }
-  return old;
 }
 
 function withText(template: Analysis, text: string): Analysis {

@@ -167,19 +167,12 @@ export const FUNCTION_STAND_INS: ReadonlyMap<string, readonly [string, string]> 
   ['loread', ['pg_largeobject', 'data']],
 ]);
 
-/** Relations of the server that are read by name (a rule must name them), beside those of STAND_INS. */
-export const SENSITIVE: ReadonlySet<string> = new Set(
-  words(`pg_authid pg_shadow pg_user_mapping pg_user_mappings pg_subscription pg_statistic pg_statistic_ext_data
-         pg_stats_ext pg_stats_ext_exprs pg_largeobject pg_hba_file_rules pg_file_settings pg_ident_file_mappings
-         pg_foreign_server`),
-);
-
 /** Relations of the server whose rows come from its files. */
 export const FILE_RELATIONS: ReadonlySet<string> = new Set(
   words('pg_hba_file_rules pg_file_settings pg_ident_file_mappings'),
 );
 
-/** Columns of the server's relations that hold passwords or their hashes. */
+/** Columns of the server's relations that hold passwords or their hashes; read, they are named, and more than reading. */
 export const SECRET_COLUMNS: ReadonlyMap<string, string> = new Map([
   ['pg_authid', 'rolpassword'],
   ['pg_shadow', 'passwd'],

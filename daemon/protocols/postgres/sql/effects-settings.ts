@@ -47,6 +47,18 @@ export function isSafeEncoding(name: string): boolean {
   return SAFE_ENCODINGS.has(name.toLowerCase().replace(/[^a-z0-9]/g, ''));
 }
 
+const UNSAFE_ENCODINGS = new Set(
+  `sjis shiftjis mskanji win932 windows932 shiftjis2004 big5 win950 windows950 gbk win936 windows936 gb18030 uhc win949
+   windows949 johab`.split(/\s+/),
+);
+
+/** Whether a value could change how later texts are read, whatever the parameter that gets it. undefined: not known. */
+export function isDangerousValue(value: string | undefined): boolean {
+  if (value === undefined || UNSAFE_ENCODINGS.has(value.toLowerCase().replace(/[^a-z0-9]/g, ''))) return true;
+  return FALSE.test(value.trim()) || TRUE.test(value.trim());
+}
+
+const TRUE = /^(on|true|yes|1|t|tr|tru|y|ye)$/i;
 const FALSE = /^(off|false|no|0|f|fa|fal|fals|n|of)$/i;
 const QUIET = new Set(['notice', 'warning', 'error', 'fatal', 'panic']);
 
@@ -58,7 +70,7 @@ export function settingEffect(name: string, value: string | null | undefined): S
   const key = name.toLowerCase();
   switch (key) {
     case 'standard_conforming_strings':
-      if (value === null || (value !== undefined && /^(on|true|yes|1|t|tr|tru|y|ye)$/i.test(value))) return NEUTRAL;
+      if (value === null || (value !== undefined && TRUE.test(value))) return NEUTRAL;
       return {
         effects: ['code', 'session'],
         forbidden: 'standard_conforming_strings off changes how later statements are read',

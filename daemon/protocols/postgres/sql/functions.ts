@@ -22,7 +22,7 @@ const TRIGGER_VARIABLES = `tg_name tg_when tg_level tg_op tg_relid tg_relname tg
 const MAX_DEPTH = 32;
 
 export function bodyRun(run: Run): Run {
-  return run.inner([run.catalog.searchPath]);
+  return run.body([run.catalog.searchPath]);
 }
 
 /** Analyses an expression given as text (a default, a policy, a check) in a scope. */
@@ -54,19 +54,23 @@ function takes(fn: Func, count: number | null): boolean {
 
 /** Its body's findings, with arguments unknown. `table`: the relation whose trigger it is. */
 export function functionSummary(run: Run, fn: Func, table?: Relation): Summary {
-  const key = `function ${fn.oid} ${table?.oid ?? ''} ${JSON.stringify(run.names.paths)}${run.explaining ? ' explain' : ''}`;
+  const key = `function ${fn.oid} ${table?.oid ?? ''} ${JSON.stringify([run.names.paths, run.names.stale, run.explaining])}`;
   const { busy } = run.snapshot;
   const known = run.known(key);
   if (known !== undefined) return known;
-  const body = run.inner(ownPaths(run, fn));
+  const body = run.body(ownPaths(run, fn));
   if (busy.has(key) || run.depth > MAX_DEPTH) {
     if (run.depth > MAX_DEPTH) run.budget.cut = true;
     body.blind(`${objectName(fn)} calls itself, or too many others`);
     return body.summary(null);
   }
   busy.add(key);
-  const outputs = follow(body, fn, table);
-  busy.delete(key);
+  let outputs: Summary['outputs'];
+  try {
+    outputs = follow(body, fn, table);
+  } finally {
+    busy.delete(key);
+  }
   const summary = body.summary(outputs);
   run.keep(key, summary);
   return summary;

@@ -2,6 +2,7 @@
 import { objectName, type Run } from './analyze-run.ts';
 import { FUNCTION_EFFECTS, FUNCTION_STAND_INS, SAFE_FUNCTIONS, SQL_BY_COUNT } from './builtins.ts';
 import { setParameter } from './effects-set.ts';
+import { isDangerousValue } from './effects-settings.ts';
 import { callUser, candidates, type Result } from './functions.ts';
 import { condition, ordering } from './lineage-conditions.ts';
 import { expression, fieldOf } from './lineage-expressions.ts';
@@ -188,7 +189,9 @@ function configure(run: Run, args: readonly Value[], whole: Value): Result {
   const [name, value] = args;
   if (name?.text === undefined) {
     run.reachAll(['privilege', 'session']);
-    run.forbidden ??= 'set_config() with a name that is not a constant may change how later statements are read';
+    if (isDangerousValue(value?.text)) {
+      run.forbidden ??= 'set_config() with a name that is not a constant may change how later statements are read';
+    }
     run.changes.push({ kind: 'search-path', path: 'unknown', local: false });
   } else setParameter(run, name.text, value?.text, false);
   return { value: { ...whole, fixed: false }, fields: [{ name: 'set_config', value: whole }] };

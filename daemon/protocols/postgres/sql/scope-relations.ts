@@ -1,7 +1,7 @@
 /** What a relation's name means, what lies behind it, and the columns that it shows. */
 
 import { objectName, type Reach, type Run, type Summary } from './analyze-run.ts';
-import { FILE_RELATIONS, SECRET_COLUMNS, SENSITIVE, STAND_INS } from './builtins.ts';
+import { FILE_RELATIONS, SECRET_COLUMNS, STAND_INS } from './builtins.ts';
 import { bodyRun, constantExpression } from './functions.ts';
 import { queryOf } from './lineage-select.ts';
 import type { Catalog, Column, Relation } from './model.ts';
@@ -79,20 +79,28 @@ export function viewSummary(run: Run, view: Relation): Summary {
   const { busy } = run.snapshot;
   const known = run.known(key);
   if (known !== undefined) return known;
-  const body = run.inner([run.catalog.searchPath]);
+  const body = run.body([run.catalog.searchPath]);
   let outputs: Summary['outputs'] = null;
   if (busy.has(key) || view.definition === undefined) {
     body.unknown(`the definition of ${objectName(view)} is not known`);
   } else {
     busy.add(key);
-    const tree = body.parsed(view.definition)?.statements[0]?.tree as Body | undefined;
-    if (tree?.SelectStmt) outputs = queryOf(body, null, tree.SelectStmt);
-    else body.unknown(`the definition of ${objectName(view)} could not be parsed`);
-    busy.delete(key);
+    try {
+      outputs = definitionOutputs(body, view, view.definition);
+    } finally {
+      busy.delete(key);
+    }
   }
   const summary = body.summary(outputs);
   run.keep(key, summary);
   return summary;
+}
+
+function definitionOutputs(body: Run, view: Relation, definition: string): Summary['outputs'] {
+  const tree = body.parsed(definition)?.statements[0]?.tree as Body | undefined;
+  if (tree?.SelectStmt) return queryOf(body, null, tree.SelectStmt);
+  body.unknown(`the definition of ${objectName(view)} could not be parsed`);
+  return null;
 }
 
 /** Value of each column of a relation, in order, dropped ones left out. */
@@ -238,8 +246,7 @@ function readReach(run: Run, relation: Relation): Reach {
   }
   if (relation.schema !== 'pg_catalog') return run.reach('read');
   if (FILE_RELATIONS.has(relation.name)) run.reach('file');
-  const named = SENSITIVE.has(relation.name);
-  return named ? run.reach('read', objectName(relation)) : run.reach('read');
+  return run.reach('read');
 }
 
 /** Reading a column of passwords is more than reading. */
@@ -248,7 +255,7 @@ export function noteColumn(run: Run, source: Source, column: string): void {
   run.touched.add(source);
   const { relation } = source;
   if (relation === undefined || !relation.system) return;
-  if (SECRET_COLUMNS.get(relation.name) === column) run.reach('privilege', objectName(relation));
+  if (SECRET_COLUMNS.get(relation.name) === column) run.reachAll(['read', 'privilege'], objectName(relation));
   if (STAND_INS.get(relation.name)?.includes(column)) run.reach('read', objectName(relation));
 }
 

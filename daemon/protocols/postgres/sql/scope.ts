@@ -35,6 +35,9 @@ export function untraced(reason: string): Value {
   return { columns: [], plain: false, untraced: reason, args: 0, fixed: false };
 }
 
+/** From how many columns on a set is faster than looking through a list. */
+const MANY = 32;
+
 /** A value made from others in any way. */
 export function derive(values: readonly Value[], fixed?: boolean): Value {
   if (values.length === 0) return fixed === false ? LOOSE : FIXED;
@@ -44,12 +47,18 @@ export function derive(values: readonly Value[], fixed?: boolean): Value {
   let args = 0;
   let all = fixed ?? true;
   let risky = false;
+  const total = values.reduce((sum, value) => sum + value.columns.length, 0);
+  const set = total > MANY ? new Set(columns) : null;
   for (const value of values) {
     if (value.risky) risky = true;
     reason ??= value.untraced;
     args |= value.args;
     all &&= value.fixed;
     for (const ref of value.columns) {
+      if (set !== null) {
+        set.add(ref);
+        continue;
+      }
       if (columns.includes(ref)) continue;
       if (!own) {
         columns = [...columns];
@@ -58,6 +67,7 @@ export function derive(values: readonly Value[], fixed?: boolean): Value {
       (columns as ColumnRef[]).push(ref);
     }
   }
+  if (set !== null) columns = [...set];
   const base = { columns, plain: false, args, fixed: all, ...(risky ? { risky } : undefined) };
   return reason === undefined ? base : { ...base, untraced: reason };
 }

@@ -10,9 +10,10 @@
  * where they are strings, numbers of ORDER BY and GROUP BY, or options of utility statements.
  */
 
-const SAFE = new Uint8Array(128);
-for (const c of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.,=<>()*;+-/ \n')
-  SAFE[c.charCodeAt(0)] = 1;
+/** Of each character: 0 not plain, 1 plain, 2 looked at more closely. */
+const CLASS = new Uint8Array(128);
+for (const c of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.,()*+ \n') CLASS[c.charCodeAt(0)] = 1;
+for (const c of '=<>;-/') CLASS[c.charCodeAt(0)] = 2;
 
 const DASH = 0x2d;
 const SLASH = 0x2f;
@@ -56,24 +57,23 @@ function startsWith(text: string, word: string): boolean {
 export function templateOf(text: string): string | null {
   let key = '';
   let copied = 0;
-  /** The last character that is not blank, and whether it was a comparison. */
-  let compared = false;
   for (let i = 0; i < text.length; i++) {
     const c = text.charCodeAt(i);
-    if (c >= 128 || SAFE[c] === 0) return null;
-    if (isBlank(c)) continue;
+    if (c >= 128) return null;
+    const kind = CLASS[c];
+    if (kind === 1) continue;
+    if (kind === 0) return null;
     const next = text.charCodeAt(i + 1);
     if ((c === DASH && next === DASH) || (c === SLASH && next === STAR)) return null;
     if (c === SEMICOLON && !endsAfter(text, i)) return null;
-    if (!compared || !isDigit(c)) {
-      compared = isComparison(c);
-      continue;
-    }
-    let end = i + 1;
+    if (!isComparison(c)) continue;
+    let from = i + 1;
+    while (isBlank(text.charCodeAt(from))) from++;
+    let end = from;
     while (isDigit(text.charCodeAt(end))) end++;
-    compared = false;
-    if (end - i <= MAX_DIGITS && !isWord(text.charCodeAt(end))) {
-      key += text.slice(copied, i) + PLACEHOLDER;
+    if (end === from) continue;
+    if (end - from <= MAX_DIGITS && !isWord(text.charCodeAt(end))) {
+      key += text.slice(copied, from) + PLACEHOLDER;
       copied = end;
     }
     i = end - 1;
