@@ -187,8 +187,11 @@ class GreetingHost implements Host {
     return upstream;
   }
 
-  credential() {
-    return this.#parts.credential(this.resource);
+  /** Where the credential names no account, the policy may; the client's choice comes last. */
+  async credential() {
+    const read = await this.#parts.credential(this.resource);
+    const user = this.resource.credential?.user;
+    return read === null || user === undefined ? read : { user, ...read };
   }
 
   tokenIs(text: string): boolean {
