@@ -164,35 +164,41 @@ export class Backend {
   }
 
   push(chunk: Buffer, out: Outlet): void {
-    let bytes = chunk;
-    let at = 0;
-    if (this.#skip > 0) {
-      at = Math.min(this.#skip, chunk.length);
-      this.#skip -= at;
-    } else if (this.#carried > 0) {
-      this.#carry.push(chunk);
-      this.#carried += chunk.length;
+    let from = 0;
+    // Only what completes the message begun is put together with it; the rest is read where it lies.
+    while (this.#carried > 0 && from < chunk.length) {
+      const taken = Math.min(this.#needed - this.#carried, chunk.length - from);
+      this.#carry.push(chunk.subarray(from, from + taken));
+      this.#carried += taken;
+      from += taken;
       if (this.#carried < this.#needed) return;
-      bytes = Buffer.concat(this.#carry, this.#carried);
+      const whole = Buffer.concat(this.#carry, this.#carried);
       this.#carry = [];
       this.#carried = 0;
+      this.#walk(whole, out);
     }
+    if (from < chunk.length) this.#walk(from === 0 ? chunk : chunk.subarray(from), out);
+  }
+
+  #walk(bytes: Buffer, out: Outlet): void {
+    const length = bytes.length;
+    let at = Math.min(this.#skip, length);
+    this.#skip -= at;
     this.#needed = 5;
     // [from, at) passes as it is.
     let from = 0;
-    const length = bytes.length;
     while (at < length) {
       const here = length - at;
       if (here < 5) break;
       const letter = bytes[at]!;
-      const size = bytes.readUInt32BE(at + 1) + 1;
+      const size = int32(bytes, at + 1) + 1;
       if (size < 5 || size > MAX_MESSAGE)
         throw new SluiceError('UPSTREAM_VIOLATION', `the server sent a message of ${size} bytes`);
       if (letter === B.dataRow || letter === B.copyData) {
         if (!this.#modeChosen) this.#choose(letter);
         if (this.#mode.kind === 'pass') {
           if (here >= size) {
-            at += size;
+            at = wholeRun(bytes, at, letter);
             continue;
           }
           this.#skip = size - here;
@@ -548,13 +554,21 @@ function planOf(first: Answer): PgPlan | undefined {
   return undefined;
 }
 
+/** Big-endian; negative when the highest bit is set. The hot loops read by hand: a bounds check costs as much as the rest. */
+function int32(bytes: Buffer, at: number): number {
+  return (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
+}
+
 /** End of the run of whole messages of this letter that begins at `at`. */
 function wholeRun(bytes: Buffer, at: number, letter: number): number {
+  const last = bytes.length - 5;
   let end = at;
-  while (bytes.length - end >= 5 && bytes[end] === letter) {
-    const size = bytes.readUInt32BE(end + 1) + 1;
-    if (size < 5) throw new SluiceError('UPSTREAM_VIOLATION', `the server sent a row of ${size} bytes`);
-    if (bytes.length - end < size) break;
+  while (end <= last && bytes[end] === letter) {
+    const size = int32(bytes, end + 1) + 1;
+    if (size < 5 || size > MAX_MESSAGE) {
+      throw new SluiceError('UPSTREAM_VIOLATION', `the server sent a row of ${size} bytes`);
+    }
+    if (size > bytes.length - end) break;
     end += size;
   }
   return end;
