@@ -49,9 +49,9 @@ export interface Fixture {
   missing(): string | null;
   /**
    * A real server behind a tap behind sluice. The policy lets `read` and `write` pass, refuses `denied` by the rule
-   * "not this", holds `held` for `hold` ms at most by "ask first" and masks what `masked` reads.
+   * "not this", holds `held` for `hold` ms at most by "ask first" and masks what `masked` reads, if masks are wanted.
    */
-  open(hold: number): Promise<{
+  open(options: { readonly hold: number; readonly masks: boolean }): Promise<{
     readonly stage: Stage;
     readonly tap: Tap;
     connect(): Promise<Client>;

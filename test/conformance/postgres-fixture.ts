@@ -25,7 +25,7 @@ import {
 } from './postgres-wire.ts';
 import type { Sides } from './splitting.ts';
 
-const policy = (hold: number): string => `
+const policy = (hold: number, masks = true): string => `
 ${ALLOW}
   - name: not this
     deny: [read, write, ddl]
@@ -41,6 +41,9 @@ ${ALLOW}
     tables: [public.done]
     reviewers: {groups: [reviewers]}
     hold: ${hold / 1000}s
+${masks ? MASKS : ''}`;
+
+const MASKS = `
 masks:
   - {name: numbers, on: db, columns: [public.people.ssn], with: redact}
 detect: [emails]
@@ -129,9 +132,9 @@ export const postgresFixture: Fixture = {
   name: 'postgres',
   missing: postgresMissing,
 
-  async open(hold) {
+  async open({ hold, masks }) {
     let sides: Sides = { client: false, upstream: false };
-    const made = await openPostgresStage(policy(hold), () => sides);
+    const made = await openPostgresStage(policy(hold, masks), () => sides);
     await made.server.psql('CREATE TABLE scratch (a int, b text)');
     return {
       stage: made.stage,
@@ -243,11 +246,11 @@ export const postgresFixture: Fixture = {
       sync,
     ],
     'COPY in and out': [
-      query('BEGIN; CREATE TEMP TABLE t (a int, b text)'),
-      copyIn('t', '1\tone', '2\ttwo'),
-      query('COPY t TO STDOUT'),
-      all(run('COPY t FROM STDIN'), copyData('3\tthree\n'), copyDone, sync),
-      query('TABLE t'),
+      query('BEGIN'),
+      copyIn('scratch', '1\tone', '2\ttwo'),
+      query('COPY scratch TO STDOUT'),
+      all(run('COPY scratch FROM STDIN'), copyData('3\tthree\n'), copyDone, sync),
+      query('TABLE scratch'),
       query('ROLLBACK'),
       copyIn('scratch', 'not a number\tx'),
       query('SELECT 1'),

@@ -13,7 +13,14 @@ export function splitting(protocol: Protocol, sides: () => Sides): Protocol {
       const now = sides();
       if (!now.client && !now.upstream) return protocol.greet(host);
       const client = now.client ? single(host.client) : host.client;
-      const opened = await protocol.greet(Object.create(host, { client: { value: client } }));
+      // The host keeps private state, so its methods have to be called on itself.
+      const parted = new Proxy(host, {
+        get(target, key) {
+          const value: unknown = key === 'client' ? client : Reflect.get(target, key, target);
+          return typeof value === 'function' ? value.bind(target) : value;
+        },
+      });
+      const opened = await protocol.greet(parted);
       return opened === null ? null : { ...opened, codec: new SplitCodec(opened.codec, now) };
     },
   };

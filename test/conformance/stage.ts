@@ -72,7 +72,8 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     record(event) {
       const fault = event.type === 'operation' ? stage.recorderFault : null;
       if (fault?.at === 'record') throw fault.error;
-      const entry: Recorded = { event, committed: false, durable: false };
+      // What several events share comes as one object.
+      const entry: Recorded = { event: { ...event, ...event.act }, committed: false, durable: false };
       recorded.push(entry);
       return watched(audit.record(event), entry, fault);
     },

@@ -1,21 +1,24 @@
 /** What every protocol must pass. A protocol gives a fixture; nothing here knows one by name. */
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, test as run, type TestFn } from 'node:test';
 import { SluiceError } from '../../daemon/core/errors.ts';
 import type { Client, Fixture } from './fixture.ts';
 
-/** Long enough for a reviewer who is a test, short enough for a test that waits for its end. */
+/** Long enough for a reviewer who is a test, milliseconds. */
 const HOLD = 60_000;
-const SHORT_HOLD = 300;
+const SHORT_HOLD = 0;
+
+/** What waits for something that never comes fails by itself. */
+const test = (name: string, work: TestFn) => run(name, { timeout: 20_000 }, work);
 
 export function conformance(fixture: Fixture): void {
   const { acts, canary } = fixture;
   type Place = Awaited<ReturnType<Fixture['open']>>;
 
-  describe(`${fixture.name}: conformance`, { skip: fixture.missing() ?? false, timeout: 120_000 }, () => {
+  describe(`${fixture.name}: conformance`, { skip: fixture.missing() ?? false }, () => {
     let at: Place;
     before(async () => {
-      at = await fixture.open(HOLD);
+      at = await fixture.open({ hold: HOLD, masks: true });
     });
     after(async () => {
       await at?.close();
@@ -56,9 +59,14 @@ export function conformance(fixture: Fixture): void {
     });
 
     describe('allowed', () => {
+      let plain: Place;
+      before(async () => {
+        plain = await fixture.open({ hold: HOLD, masks: false });
+      });
+      after(() => plain?.close());
       for (const [name, steps] of Object.entries(fixture.talks)) {
         test(`${name}: byte for byte as without sluice`, async () => {
-          assert.equal(await talk(await at.connect(), steps), await talk(await at.direct(), steps));
+          assert.equal(await talk(await plain.connect(), steps), await talk(await plain.direct(), steps));
         });
       }
     });
@@ -114,25 +122,12 @@ export function conformance(fixture: Fixture): void {
         assert.ok((await client.ask(acts.read)).done);
         client.vanish();
       });
-      test('denied by the reviewer', async () => {
-        const client = await at.connect();
-        const before = await at.effects();
-        client.send(acts.held);
-        const id = await at.stage.request();
-        await at.stage.answer(id, 'deny');
-        const { done, error } = await client.answer();
-        assert.equal(done, false);
-        assert.match(error?.message ?? '', new RegExp(id));
-        assert.equal(await at.effects(), before);
-        assert.ok((await client.ask(acts.read)).done);
-        client.vanish();
-      });
     });
 
     describe('held for too long', () => {
       let short: Place;
       before(async () => {
-        short = await fixture.open(SHORT_HOLD);
+        short = await fixture.open({ hold: SHORT_HOLD, masks: true });
       });
       after(() => short?.close());
       test('an error with the id; the same act passes once after approval', async () => {
@@ -153,7 +148,7 @@ export function conformance(fixture: Fixture): void {
     describe('held, and then', () => {
       let other: Place;
       before(async () => {
-        other = await fixture.open(HOLD);
+        other = await fixture.open({ hold: HOLD, masks: true });
       });
       after(() => other?.close());
       test('cancelled: the act fails, the connection stays usable', async () => {
@@ -176,6 +171,27 @@ export function conformance(fixture: Fixture): void {
         await other.stage.idle();
         for (const { id } of other.stage.approvals.list({ state: 'pending' })) await other.stage.answer(id, 'approve');
         assert.equal(await other.effects(), before);
+      });
+    });
+
+    describe('held, and denied', () => {
+      let third: Place;
+      before(async () => {
+        third = await fixture.open({ hold: HOLD, masks: true });
+      });
+      after(() => third?.close());
+      test('denied by the reviewer', async () => {
+        const client = await third.connect();
+        const before = await third.effects();
+        client.send(acts.held);
+        const id = await third.stage.request();
+        await third.stage.answer(id, 'deny');
+        const { done, error } = await client.answer();
+        assert.equal(done, false);
+        assert.match(error?.message ?? '', new RegExp(id));
+        assert.equal(await third.effects(), before);
+        assert.ok((await client.ask(acts.read)).done);
+        client.vanish();
       });
     });
 

@@ -45,6 +45,10 @@ const SIZED = new Set<number>([
 export class Frontend {
   #bytes: Buffer = Buffer.alloc(0);
   #at = 0;
+  /** End of what has come; behind it may be room for more. */
+  #end = 0;
+  /** The buffer was made here, and may be written behind #end. */
+  #own = false;
   #rest = 0;
   readonly #limits: FrontendLimits;
 
@@ -53,19 +57,36 @@ export class Frontend {
   }
 
   push(chunk: Buffer): void {
-    this.#bytes = this.#at === this.#bytes.length ? chunk : Buffer.concat([this.#bytes.subarray(this.#at), chunk]);
+    const left = this.#end - this.#at;
+    const size = left + chunk.length;
+    if (left === 0) {
+      this.#bytes = chunk;
+      this.#own = false;
+    } else if (this.#own && this.#bytes.length - this.#end >= chunk.length) {
+      chunk.copy(this.#bytes, this.#end);
+      this.#end += chunk.length;
+      return;
+    } else {
+      // Twice the room where little is added to much: a message that comes byte by byte is not copied for each of them.
+      const grown = Buffer.allocUnsafe(left > chunk.length ? 2 * size : size);
+      this.#bytes.copy(grown, 0, this.#at, this.#end);
+      chunk.copy(grown, left);
+      this.#bytes = grown;
+      this.#own = true;
+    }
     this.#at = 0;
+    this.#end = size;
   }
 
   /** True while a message is begun and not ended. */
   get partial(): boolean {
-    return this.#rest > 0 || this.#at < this.#bytes.length;
+    return this.#rest > 0 || this.#at < this.#end;
   }
 
   /** Bytes of the message handed out last that have arrived since, or null. */
   rest(): Buffer | null {
-    if (this.#rest === 0 || this.#at === this.#bytes.length) return null;
-    const bytes = this.#bytes.subarray(this.#at, this.#at + this.#rest);
+    if (this.#rest === 0 || this.#at === this.#end) return null;
+    const bytes = this.#bytes.subarray(this.#at, Math.min(this.#at + this.#rest, this.#end));
     this.#at += bytes.length;
     this.#rest -= bytes.length;
     return bytes;
@@ -83,7 +104,7 @@ export class Frontend {
   next(): Frame | null {
     const bytes = this.#bytes;
     const start = this.#at;
-    const here = bytes.length - start;
+    const here = this.#end - start;
     if (here < 5) {
       // A wrong letter is known from its first byte; waiting for four more would let a probe hang.
       if (here > 0) this.#known(bytes[start]!);
