@@ -487,6 +487,12 @@ export class Relay implements Outlet {
     this.#inward.add(bytes);
   }
 
+  lend(bytes: Buffer): boolean {
+    this.toClient(bytes);
+    this.#inward.flush();
+    return this.#client.writableLength === 0;
+  }
+
   toUpstream(bytes: Buffer): void {
     this.#toUpstream(bytes);
   }

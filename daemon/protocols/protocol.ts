@@ -112,6 +112,8 @@ export interface Codec {
 
 export interface Outlet {
   toClient(bytes: Buffer): void;
+  /** The same for bytes that are about to be overwritten. False: they are still in use and must be left alone. */
+  lend(bytes: Buffer): boolean;
   toUpstream(bytes: Buffer): void;
   ended(end: Ended): void;
 }

@@ -16,14 +16,16 @@ import { B, errorField, F, type Field, MAX_MESSAGE, message, rowDescription } fr
 
 /** Rewrites complete DataRow messages of one result. */
 export interface RowMasking {
-  /** `bytes` holds whole messages from `start` to `end`. */
+  /** `bytes` holds whole messages from `start` to `end`. What comes out is overwritten by the next call, unless kept. */
   mask(bytes: Buffer, start: number, end: number): Buffer;
+  keep(): void;
 }
 
 /** Rewrites the CopyData messages of one COPY TO STDOUT. */
 export interface CopyMasking {
-  /** `bytes` holds whole messages from `start` to `end`; what comes out may be empty while a row is incomplete. */
+  /** As RowMasking.mask; what comes out may be empty while a row is incomplete. */
   messages(bytes: Buffer, start: number, end: number): Buffer;
+  keep(): void;
   /** The payload that is left at CopyDone. */
   end(): Buffer;
 }
@@ -35,10 +37,11 @@ export interface MaskTools {
     fields: readonly Field[] | null,
     obligations: Obligations,
   ): RowMasking | null;
+  /** `types`: oid of each column, 0 where it is not known. */
   copy(
     outputs: readonly (OutputMask | null)[] | 'all',
     options: CopyOut,
-    columns: number,
+    types: readonly number[],
     obligations: Obligations,
   ): CopyMasking | null;
   /** The body of an ErrorResponse or NoticeResponse without what may quote values. */
@@ -267,7 +270,12 @@ export class Backend {
     const held = plan?.obligations ?? obligations;
     if (letter === B.copyData) {
       const options = (plan === null ? undefined : this.#copyOptions(first!)) ?? UNKNOWN_COPY;
-      const masking = this.#parts.tools.copy(this.#outputs(protection, null, held), options, this.#copyColumns, held);
+      const masking = this.#parts.tools.copy(
+        this.#outputs(protection, null, held),
+        options,
+        this.#copyTypes(first),
+        held,
+      );
       this.#mode = masking === null ? PASS : { kind: 'copy', masking };
       return;
     }
@@ -277,6 +285,12 @@ export class Backend {
   }
 
   #copyColumns = 0;
+
+  /** As many as the server announced columns. */
+  #copyTypes(first: Answer | undefined): readonly number[] {
+    const known = first?.plan?.types[first.at] ?? [];
+    return Array.from({ length: this.#copyColumns }, (_, i) => (known.length === this.#copyColumns ? known[i]! : 0));
+  }
 
   #copyOptions(first: Answer): CopyOut | undefined {
     return first.plan?.copies[first.at];
@@ -312,12 +326,11 @@ export class Backend {
 
   #masked(bytes: Buffer, start: number, end: number, out: Outlet): void {
     const mode = this.#mode;
-    if (mode.kind === 'rows') {
-      this.#toClient(out, mode.masking.mask(bytes, start, end));
-    } else if (mode.kind === 'copy') {
-      const made = mode.masking.messages(bytes, start, end);
-      if (made.length > 0) this.#toClient(out, made);
-    }
+    if (mode.kind === 'pass') return;
+    const made = mode.kind === 'rows' ? mode.masking.mask(bytes, start, end) : mode.masking.messages(bytes, start, end);
+    if (made.length === 0) return;
+    this.#bytes += made.length;
+    if (!out.lend(made)) mode.masking.keep();
   }
 
   /** One whole message other than a row. Undefined: it passes as it is; null: it is not for the client. */
@@ -403,7 +416,10 @@ export class Backend {
     first.at++;
     this.#modeChosen = false;
     this.#fields = null;
-    if (first.step === 'execute') this.#parts.answers.shift();
+    if (first.step === 'execute') {
+      first.copies = 0;
+      this.#parts.answers.shift();
+    }
     return undefined;
   }
 

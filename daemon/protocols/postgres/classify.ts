@@ -26,6 +26,8 @@ export interface PgPlan extends Plan {
   readonly protections: readonly Protection[];
   /** Parallel to the statements: how COPY TO STDOUT lays its rows out. */
   readonly copies: readonly (CopyOut | undefined)[];
+  /** Parallel to the statements: type oid of each output that is a plain column, else 0. */
+  readonly types: readonly (readonly number[])[];
   /** Nothing that comes back has to be looked at. */
   readonly clear: boolean;
 }
@@ -65,16 +67,21 @@ export class PgClassified implements Classified {
 
   #masked(obligations: Obligations): PgPlan {
     const copies = this.analyses.map((analysis) => analysis.copyOut);
+    const types = this.analyses.map((analysis) => (analysis.copyOut === undefined ? [] : outputTypes(analysis)));
     if (obligations.masks.length === 0) {
       const clear = obligations.detect.length === 0;
-      return { obligations, protections: this.analyses.map(() => NOTHING), copies, clear, masks: [] };
+      return { obligations, protections: this.analyses.map(() => NOTHING), copies, types, clear, masks: [] };
     }
     const protections = this.analyses.map((analysis) => this.#statements.protect(analysis, obligations, this.names));
     const masks = [...new Set(protections.flatMap((protection) => protection.masks))];
     const refused = protections.find((protection) => protection.refuse !== undefined)?.refuse;
-    const plan: PgPlan = { obligations, protections, copies, clear: false, masks };
+    const plan: PgPlan = { obligations, protections, copies, types, clear: false, masks };
     if (refused === undefined) return plan;
     const refusal: Refusal = { code: refused.code, message: refused.reason, hint: refused.hint };
     return { ...plan, refuse: refusal };
   }
+}
+
+function outputTypes({ outputs }: Analysis): readonly number[] {
+  return (outputs ?? []).map(({ plain, columns }) => (plain && columns.length === 1 ? columns[0]!.column.typeOid : 0));
 }

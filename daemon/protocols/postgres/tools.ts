@@ -22,8 +22,16 @@ export interface ToolParts {
 const WITHHELD = 'The text could hold masked values';
 
 export function maskTools(parts: ToolParts, statements: Statements): MaskTools {
-  // Used again from chunk to chunk: what is taken out of it is handed over to the socket.
+  // Used again from chunk to chunk, unless the socket still holds on to what was lent to it.
   const out = new OutBuffer();
+  const lent = () => {
+    const made = out.view();
+    out.clear();
+    return made;
+  };
+  const keep = () => {
+    out.take();
+  };
   return {
     rows(outputs, fields, obligations) {
       const detection = parts.detection(obligations);
@@ -33,21 +41,22 @@ export function maskTools(parts: ToolParts, statements: Statements): MaskTools {
       return {
         mask(bytes, start, end) {
           masker.mask(bytes, start, end, out);
-          return out.take();
+          return lent();
         },
+        keep,
       };
     },
-    copy(outputs, options, columns, obligations) {
+    copy(outputs, options, types, obligations) {
       const detection = parts.detection(obligations);
-      const plan = obligations.masks.length === 0 ? new Array<null>(columns).fill(null) : outputs;
-      if (detection === null && passes(plan) && plan.length === columns) return null;
-      const types = new Array<number>(columns).fill(0);
-      const masker = new CopyMasker(plan, options, types, detection, parts.key);
+      const plan = obligations.masks.length === 0 ? types.map(() => null) : outputs;
+      if (detection === null && passes(plan) && plan.length === types.length) return null;
+      const masker = new CopyMasker(plan, options, types, detection, parts.key, { native: parts.rows });
       return {
         messages(bytes, start, end) {
           masker.messages(bytes, start, end, out);
-          return out.take();
+          return lent();
         },
+        keep,
         end() {
           masker.end(out);
           return out.take();

@@ -1,0 +1,129 @@
+/** Streams of a client: all messages in all orders, over few names, so that they meet; some with bytes changed. */
+import { F, message } from '../../daemon/protocols/postgres/wire.ts';
+import type { Random } from './random.ts';
+
+const LONG = 'n'.repeat(63);
+const NAMES = ['', 'n1', 'n2', `${LONG}x`, `${LONG}y`];
+const SQL_NAMES = ['n1', 'n2', `${LONG}x`];
+const SIMPLE = ['SHOW', 'SHOW', 'SECRET', 'READ', 'TOUCH', 'FAIL', 'LEAKFAIL', 'FORBID', 'NOSUCH'];
+
+function statement(random: Random, deep = true): string {
+  const name = random.pick(SQL_NAMES);
+  const choice = random.below(deep ? 20 : 7);
+  if (choice < 6) return random.pick(SIMPLE);
+  switch (choice) {
+    case 6:
+      return `${random.pick(['SECRET', 'SHOW', 'READ'])}`;
+    case 7:
+      return `SET ${random.pick(['a', 'b'])}`;
+    case 8:
+      return `LOCAL ${random.pick(['a', 'b'])}`;
+    case 9:
+      return 'BEGIN';
+    case 10:
+      return random.pick(['COMMIT', 'ROLLBACK']);
+    case 11:
+      return random.chance(0.2) ? 'DISCARD' : 'BEGIN';
+    case 12:
+      return `PREPARE ${name} AS ${statement(random, false)}`;
+    case 13:
+      return `execute ${name}`;
+    case 14:
+      return `DEALLOCATE ${name}`;
+    case 15:
+      return `DECLARE ${name} FOR ${random.pick(['SHOW', 'SECRET', 'READ'])}`;
+    case 16:
+      return `fetch ${name}`;
+    case 17:
+      return `CLOSE ${name}`;
+    case 18:
+      return random.pick(['COPYIN', 'COPYIN', 'COPYOUT', 'COPYSECRET']);
+    default:
+      return `MAYBE ${random.pick(['a', 'b'])}`;
+  }
+}
+
+const zero = Buffer.alloc(2);
+
+function one(random: Random): Buffer {
+  const name = random.pick(NAMES);
+  const portal = random.pick(NAMES);
+  switch (random.below(16)) {
+    case 0:
+    case 1:
+    case 2: {
+      const count = random.chance(0.3) ? random.below(4) : 1;
+      return message(F.query, `${Array.from({ length: count }, () => statement(random)).join('; ')}\0`);
+    }
+    case 3:
+    case 4:
+      return message(F.parse, `${name}\0${random.chance(0.05) ? '' : statement(random)}\0`, zero);
+    case 5:
+    case 6:
+      return message(F.bind, `${portal}\0${name}\0`, zero, zero, zero);
+    case 7:
+    case 8: {
+      const most = Buffer.alloc(4);
+      most.writeInt32BE(random.pick([0, 0, 1, 2]));
+      return message(F.execute, `${portal}\0`, most);
+    }
+    case 9:
+      return message(F.describe, `${random.pick(['S', 'P'])}${name}\0`);
+    case 10:
+      return message(F.close, `${random.pick(['S', 'P'])}${name}\0`);
+    case 11:
+    case 12:
+      return message(F.sync);
+    case 13:
+      return message(F.flush);
+    case 14:
+      return random.pick([
+        message(F.copyData, random.pick(['good\n', 'bad\n'])),
+        message(F.copyDone),
+        message(F.copyFail, 'no\0'),
+      ]);
+    default: {
+      // The usual round of a driver.
+      const run = [
+        message(F.parse, `${name}\0${statement(random)}\0`, zero),
+        message(F.bind, `${portal}\0${name}\0`, zero, zero, zero),
+        message(F.execute, `${portal}\0`, Buffer.alloc(4)),
+      ];
+      if (random.chance(0.2)) return message(F.functionCall, Buffer.from([0, 0, 0, random.below(3)]), zero, zero, zero);
+      return Buffer.concat(random.chance(0.6) ? [...run, message(F.sync)] : run);
+    }
+  }
+}
+
+export function clientStream(random: Random, count: number): Buffer {
+  return Buffer.concat(Array.from({ length: count }, () => one(random)));
+}
+
+/** Some bytes changed, left out, put in, or a piece of the stream again. */
+export function mutated(random: Random, bytes: Buffer): Buffer {
+  let made = bytes;
+  for (let i = random.below(4) + 1; i > 0 && made.length > 0; i--) {
+    const at = random.below(made.length);
+    const to = Math.min(made.length, at + random.below(16));
+    const piece = made.subarray(at, to);
+    switch (random.below(4)) {
+      case 0:
+        made = Buffer.from(made);
+        made[at] = random.below(256);
+        break;
+      case 1:
+        made = Buffer.concat([made.subarray(0, at), made.subarray(to)]);
+        break;
+      case 2:
+        made = Buffer.concat([
+          made.subarray(0, at),
+          Buffer.from([random.pick([0, 1, 4, 0x7f, 0xff])]),
+          made.subarray(at),
+        ]);
+        break;
+      default:
+        made = Buffer.concat([made.subarray(0, at), piece, made.subarray(at)]);
+    }
+  }
+  return made;
+}
