@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { SluiceError } from '../core/errors.ts';
 import { digest, GENESIS } from './canonical.ts';
 import { type Mark, type Pruned, readHead } from './checkpoint.ts';
-import { type Entry, readJournal } from './journal.ts';
+import { readJournal } from './journal.ts';
 import type { Log } from './log.ts';
+import type { Entry } from './run.ts';
 import { type Span, Table } from './table.ts';
 import { BLOCK } from './terms.ts';
 

@@ -1,7 +1,8 @@
 /** The audit stage, as the rest of the daemon sees it. */
 import { type AuditOptions, AuditStore } from './store.ts';
 
-export type { AuditOptions, AuditState } from './store.ts';
+export type { AuditState } from './admission.ts';
+export type { AuditOptions } from './store.ts';
 export { AuditStore } from './store.ts';
 
 /**

@@ -90,31 +90,125 @@ interface Part {
   readonly cut: readonly string[] | null;
 }
 
+/** The same in UTF-8. */
+interface Encoded {
+  readonly bytes: Buffer;
+  readonly cut: readonly string[] | null;
+}
+
+const NONE: Encoded = { bytes: Buffer.alloc(0), cut: null };
+const LEAD = Buffer.from(`{"schema":${EVENT_SCHEMA},"seq":`);
+const TIME = Buffer.from(',"time":');
+const OP_LABEL = Buffer.from(',"op":');
+const ROWS = Buffer.from(',"rows":');
+const BYTES_IN = Buffer.from(',"bytesIn":');
+const BYTES_OUT = Buffer.from(',"bytesOut":');
+const MICROS = Buffer.from(',"micros":');
+const PREV = Buffer.from(',"prev":"');
+const END = Buffer.from('"}');
+/** More than all of these with their numbers and the hash. */
+const FIXED_BYTES = 512;
+
 /**
  * Encodes events, each into canonical JSON. Values over their bound are shortened and their field named in `cut`; numbers
  * that JSON can't carry are left out and named there too. Parts that events share are encoded once: most of an event is
- * the same as in the one before.
+ * the same as in the one before, so bytes are put together instead of a string that has to be encoded as a whole.
  */
 export class Encoder {
-  readonly #parts = new WeakMap<object, Part>();
+  readonly #parts = new WeakMap<object, Encoded>();
   readonly #accesses = new WeakMap<object, Part>();
+  readonly #types = new Map<string, Buffer>();
+  /** What is kept of the event taken. */
+  #type: Buffer = NONE.bytes;
+  #about: Encoded = NONE;
+  #op: number | undefined;
+  #act: Encoded = NONE;
+  /** Null: the numbers below are all there is. */
+  #outcome: Encoded | null = null;
+  #rows: number | undefined;
+  #bytesIn: number | undefined;
+  #bytesOut: number | undefined;
+  #micros: number | undefined;
+  #cut: Buffer = NONE.bytes;
 
-  encode(input: EventInput, seq: number, time: number, prev: string): string {
-    const about = input.about === undefined ? this.#part(input, ABOUT) : this.#shared(input.about, ABOUT);
-    const op = input.op === undefined ? '' : this.#part(input, OP).json;
-    const act = input.act === undefined ? this.#part(input, ACT) : this.#shared(input.act, ACT);
-    const outcome = this.#part(input, OUTCOME);
-    let json = `{"schema":${EVENT_SCHEMA},"seq":${seq},"time":${Math.round(time)},"type":"${input.type}"${about.json}${op}${act.json}${outcome.json}`;
-    if (about.cut !== null || act.cut !== null || outcome.cut !== null) {
-      json += `,"cut":${JSON.stringify([...(about.cut ?? []), ...(act.cut ?? []), ...(outcome.cut ?? [])])}`;
+  /** Takes in an event for `put`. Returns how many bytes its canonical form has at most. */
+  take(input: EventInput): number {
+    this.#type = this.#types.get(input.type) ?? this.#newType(input.type);
+    this.#about = input.about === undefined ? this.#own(input, ABOUT) : this.#shared(input.about, ABOUT);
+    this.#op = Number.isFinite(input.op) ? input.op : undefined;
+    if (input.act !== undefined) this.#act = this.#shared(input.act, ACT);
+    else this.#act = input.type === 'result' && hasNoAct(input) ? NONE : this.#own(input, ACT);
+    this.#takeOutcome(input);
+    this.#cut = NONE.bytes;
+    if (this.#about.cut !== null || this.#act.cut !== null || (this.#outcome !== null && this.#outcome.cut !== null)) {
+      const cut = [...(this.#about.cut ?? []), ...(this.#act.cut ?? []), ...(this.#outcome?.cut ?? [])];
+      this.#cut = Buffer.from(`,"cut":${JSON.stringify(cut)}`);
     }
-    return `${json},"prev":"${prev}"}`;
+    const { bytes } = this.#outcome ?? NONE;
+    return this.#about.bytes.length + this.#act.bytes.length + bytes.length + this.#cut.length + FIXED_BYTES;
   }
 
-  #shared(fields: EventFields, order: readonly Field[]): Part {
+  /** Writes the canonical form of the event taken; returns where it ends. */
+  put(into: Buffer, start: number, seq: number, time: number, prev: string): number {
+    let at = putBytes(into, start, LEAD);
+    at = putInteger(into, at, seq);
+    at = putBytes(into, at, TIME);
+    at = putInteger(into, at, time);
+    at = putBytes(into, at, this.#type);
+    at = putBytes(into, at, this.#about.bytes);
+    at = putField(into, at, OP_LABEL, this.#op);
+    at = putBytes(into, at, this.#act.bytes);
+    if (this.#outcome !== null) at = putBytes(into, at, this.#outcome.bytes);
+    else {
+      at = putField(into, at, ROWS, this.#rows);
+      at = putField(into, at, BYTES_IN, this.#bytesIn);
+      at = putField(into, at, BYTES_OUT, this.#bytesOut);
+      at = putField(into, at, MICROS, this.#micros);
+    }
+    at = putBytes(into, at, this.#cut);
+    at = putBytes(into, at, PREV);
+    at += into.write(prev, at, 'latin1');
+    return putBytes(into, at, END);
+  }
+
+  /** The canonical form of one event by itself. */
+  encode(input: EventInput, seq: number, time: number, prev: string): string {
+    const bytes = Buffer.allocUnsafe(this.take(input));
+    return bytes.toString('utf8', 0, this.put(bytes, 0, seq, time, prev));
+  }
+
+  #takeOutcome(input: EventInput): void {
+    const rows = input.rows ?? undefined;
+    const bytesIn = input.bytesIn ?? undefined;
+    const bytesOut = input.bytesOut ?? undefined;
+    const micros = input.micros ?? undefined;
+    const texts = input.error !== undefined || input.message !== undefined;
+    if (texts || !plain(rows) || !plain(bytesIn) || !plain(bytesOut) || !plain(micros)) {
+      this.#outcome = this.#own(input, OUTCOME);
+      return;
+    }
+    this.#outcome = null;
+    this.#rows = rows;
+    this.#bytesIn = bytesIn;
+    this.#bytesOut = bytesOut;
+    this.#micros = micros;
+  }
+
+  #newType(type: string): Buffer {
+    const bytes = Buffer.from(`,"type":"${type}"`);
+    this.#types.set(type, bytes);
+    return bytes;
+  }
+
+  #own(input: EventFields, order: readonly Field[]): Encoded {
+    const { json, cut } = this.#part(input, order);
+    return json === '' && cut === null ? NONE : { bytes: Buffer.from(json), cut };
+  }
+
+  #shared(fields: EventFields, order: readonly Field[]): Encoded {
     let part = this.#parts.get(fields);
     if (part === undefined) {
-      part = this.#part(fields, order);
+      part = this.#own(fields, order);
       this.#parts.set(fields, part);
     }
     return part;
@@ -181,6 +275,66 @@ export class Encoder {
   }
 }
 
+/** True when the number can be written as it is: absent, or neither negative nor beyond what is exact. */
+function plain(value: number | undefined): boolean {
+  return value === undefined || (value >= 0 && value <= Number.MAX_SAFE_INTEGER);
+}
+
+/** Named one by one, because results are many and a loop over names costs them ten times as much. */
+function hasNoAct(input: EventInput): boolean {
+  return (
+    input.verb === undefined &&
+    input.text === undefined &&
+    input.textBytes === undefined &&
+    input.fingerprint === undefined &&
+    input.accesses === undefined &&
+    input.decision === undefined &&
+    input.observed === undefined &&
+    input.rule === undefined &&
+    input.reason === undefined &&
+    input.policy === undefined &&
+    input.approval === undefined &&
+    input.reviewer === undefined &&
+    input.masks === undefined
+  );
+}
+
+function putBytes(into: Buffer, at: number, bytes: Buffer): number {
+  into.set(bytes, at);
+  return at + bytes.length;
+}
+
+function putField(into: Buffer, at: number, label: Buffer, value: number | undefined): number {
+  return value === undefined ? at : putInteger(into, putBytes(into, at, label), value);
+}
+
+/** As JSON writes the number once rounded. */
+function putInteger(into: Buffer, at: number, value: number): number {
+  const whole = Math.round(value);
+  if (whole >= 0 && whole < BILLION) return putDigits(into, at, whole, digits(whole));
+  if (!(whole >= 0 && whole <= Number.MAX_SAFE_INTEGER)) return at + into.write(String(whole), at, 'latin1');
+  const high = Math.floor(whole / BILLION);
+  return putDigits(into, putInteger(into, at, high), whole - high * BILLION, 9);
+}
+
+const BILLION = 1_000_000_000;
+
+function digits(value: number): number {
+  let count = 1;
+  for (let bound = 10; bound <= value; bound *= 10) count++;
+  return count;
+}
+
+function putDigits(into: Buffer, at: number, value: number, count: number): number {
+  let rest = value;
+  for (let i = at + count - 1; i >= at; i--) {
+    const tenth = (rest / 10) | 0;
+    into[i] = 48 + rest - tenth * 10;
+    rest = tenth;
+  }
+  return at + count;
+}
+
 /** Cut to at most `bytes` of UTF-8, never within a character. */
 function shorten(text: string, bytes: number): string {
   if (text.length * 3 <= bytes) return text;
@@ -226,13 +380,13 @@ export function decode(bytes: Uint8Array): Event {
 }
 
 const TAIL = '"prev":"'.length + 64 + '"}'.length;
-const LEAD = '{"schema":1,"seq":'.length;
-
 /** `seq`, `time` and `prev` read from canonical bytes without parsing them; null when they don't have the canonical shape. */
 export function links(bytes: Uint8Array): { seq: number; time: number; prev: string } | null {
-  if (bytes.length < LEAD + TAIL) return null;
+  if (bytes.length < LEAD.length + TAIL) return null;
   const raw = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const lead = /^\{"schema":\d{1,4},"seq":(\d{1,16}),"time":(\d{1,16}),"/.exec(raw.toString('latin1', 0, LEAD + 48));
+  const lead = /^\{"schema":\d{1,4},"seq":(\d{1,16}),"time":(\d{1,16}),"/.exec(
+    raw.toString('latin1', 0, LEAD.length + 48),
+  );
   const tail = /^"prev":"([0-9a-f]{64})"\}$/.exec(raw.toString('latin1', raw.length - TAIL));
   if (lead === null || tail === null) return null;
   return { seq: Number(lead[1]), time: Number(lead[2]), prev: tail[1]! };

@@ -6,14 +6,14 @@
  *
  * Segment file `journal.<n>`, SEGMENT_BYTES long, integers little-endian:
  *
- *   0   8  magic "SLUJRN1\0"
+ *   0   8  magic "SLUJRN2\0"
  *   8   8  generation, u64: rises with each reuse, orders the segments
- *   16  .. records, each:
- *            4   length of the canonical bytes, u32; 0 ends the segment
- *            32  SHA-256 of the canonical bytes
- *            ..  canonical bytes
+ *   16  .. frames, one a turn, each:
+ *            4   length of the records, u32; 0 ends the segment
+ *            32  SHA-256 of the canonical bytes of its last event, which by `prev` vouches for those before
+ *            ..  records (run.ts)
  *
- * A reused segment still has old records behind the new ones. They can't be mistaken: a reader goes on only while the
+ * A reused segment still has old frames behind the new ones. They can't be mistaken: a reader goes on only while the
  * sequence number rises by one and `prev` is the hash before.
  */
 import {
@@ -28,16 +28,17 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { digest, EVENT_BYTES, links } from './canonical.ts';
+import { digest, links } from './canonical.ts';
+import { type Entry, RECORD_HEADER, unpack } from './run.ts';
 
 export const SEGMENT_BYTES = 4_194_304;
 /** At most this many segments: what LMDB may lag behind before new operations are refused. */
 export const SEGMENTS = 8;
 /** Kept at all times, so that a daemon can start and write on a full disk. */
 const SPARE = 2;
-const MAGIC = Buffer.from('SLUJRN1\0', 'latin1');
+const MAGIC = Buffer.from('SLUJRN2\0', 'latin1');
 const HEADER = 16;
-export const RECORD_HEADER = 36;
+export const FRAME_HEADER = 36;
 
 interface Segment {
   readonly path: string;
@@ -49,17 +50,12 @@ interface Segment {
   dirty: boolean;
 }
 
-/** One committed event that is not in LMDB yet. */
-export interface Entry {
-  readonly seq: number;
-  readonly bytes: Buffer;
-}
-
 export class Journal {
   readonly #dir: string;
   readonly #segments: Segment[] = [];
   #current: Segment;
   #generation: bigint;
+  #freeBesides = 0;
 
   /** Opens the journal for writing. What it held must have been read with `readJournal` before: all segments are free now. */
   constructor(dir: string) {
@@ -74,31 +70,35 @@ export class Journal {
     while (this.#segments.length < SPARE) this.#segments.push(this.#create());
     this.#current = this.#segments[0]!;
     this.#begin(this.#current);
+    this.#countFree();
   }
 
   get bytesOnDisk(): number {
     return this.#segments.length * SEGMENT_BYTES;
   }
 
-  /** True when the next events may not find room before LMDB has caught up. `reserve`: bytes that must stay. */
-  room(reserve: number): boolean {
-    let free = SEGMENT_BYTES - this.#current.position;
-    for (const segment of this.#segments)
-      if (segment.last === 0 && segment !== this.#current) free += SEGMENT_BYTES - HEADER;
-    free += (SEGMENTS - this.#segments.length) * (SEGMENT_BYTES - HEADER);
-    return free > reserve;
+  /** Bytes that can be appended before LMDB has to catch up. */
+  get free(): number {
+    return SEGMENT_BYTES - this.#current.position + this.#freeBesides;
+  }
+
+  /** In segments other than the current one, those not made yet included. */
+  #countFree(): void {
+    let free = SEGMENTS - this.#segments.length;
+    for (const segment of this.#segments) if (segment.last === 0 && segment !== this.#current) free++;
+    this.#freeBesides = free * (SEGMENT_BYTES - HEADER);
   }
 
   /**
-   * Writes whole records. On return they survive the death of the process. All or nothing for the caller: after an
+   * Writes frames, bytes `start` to `end` of the chunk. On return they survive the death of the process. All or nothing for the caller: after an
    * error the same place is written again.
    * @throws the system's error (ENOSPC, EIO), or ENOSPC when every segment waits for LMDB.
    */
-  append(records: Buffer, lastSeq: number): void {
-    if (this.#current.position + records.length + 4 > SEGMENT_BYTES) this.#rotate();
+  append(chunk: Buffer, start: number, end: number, lastSeq: number): void {
+    if (this.#current.position + (end - start) + 4 > SEGMENT_BYTES) this.#rotate();
     const segment = this.#current;
-    write(segment.fd, records, segment.position);
-    segment.position += records.length;
+    write(segment.fd, chunk, start, end, segment.position);
+    segment.position += end - start;
     segment.last = lastSeq;
     segment.dirty = true;
   }
@@ -111,6 +111,7 @@ export class Journal {
       segment.last = 0;
       if (segment === this.#current) this.#begin(segment);
     }
+    this.#countFree();
   }
 
   /** fdatasync of everything appended so far; `done` gets the first error. */
@@ -144,14 +145,15 @@ export class Journal {
     }
     this.#begin(next);
     this.#current = next;
+    this.#countFree();
   }
 
-  /** Makes a segment the newest: a higher generation, and an end mark where its first record will stand. */
+  /** Makes a segment the newest: a higher generation, and an end mark where its first frame will stand. */
   #begin(segment: Segment): void {
     const head = Buffer.alloc(HEADER + 4);
     MAGIC.copy(head);
     head.writeBigUInt64LE(++this.#generation, 8);
-    write(segment.fd, head, 0);
+    write(segment.fd, head, 0, head.length, 0);
     segment.generation = this.#generation;
     segment.position = HEADER;
   }
@@ -164,7 +166,7 @@ export class Journal {
     const fd = openSync(fresh, 'w+', 0o600);
     try {
       const zeros = Buffer.alloc(SEGMENT_BYTES >> 4);
-      for (let at = 0; at < SEGMENT_BYTES; at += zeros.length) write(fd, zeros, at);
+      for (let at = 0; at < SEGMENT_BYTES; at += zeros.length) write(fd, zeros, 0, zeros.length, at);
       fsyncSync(fd);
       renameSync(fresh, path);
       const parent = openSync(this.#dir, 'r');
@@ -178,21 +180,19 @@ export class Journal {
   }
 }
 
-function write(fd: number, bytes: Buffer, position: number): void {
-  let done = 0;
-  while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done, position + done);
+function write(fd: number, bytes: Buffer, start: number, end: number, position: number): void {
+  for (let at = start; at < end; ) at += writeSync(fd, bytes, at, end - at, position + (at - start));
 }
 
-/** Writes the record of one event; returns where the next begins. */
-export function putRecord(into: Buffer, at: number, canonicalBytes: number, hash: string): number {
-  into.writeUInt32LE(canonicalBytes, at);
+/** Writes what stands before the records of a frame. `hash`: of its last event, hex. */
+export function putFrame(into: Buffer, at: number, length: number, hash: string): void {
+  into.writeUInt32LE(length, at);
   into.write(hash, at + 4, 32, 'hex');
-  return at + RECORD_HEADER + canonicalBytes;
 }
 
 /**
  * The events of the journal that follow (seq, hash), oldest first. Reads only, so it also serves a reader beside the
- * daemon. Stops at the first record that is torn or does not continue the chain.
+ * daemon. Stops at the first frame that is torn or does not continue the chain.
  */
 export function readJournal(dir: string, after: { seq: number; hash: string }): Entry[] {
   const segments = segmentPaths(dir)
@@ -202,26 +202,50 @@ export function readJournal(dir: string, after: { seq: number; hash: string }): 
   const entries: Entry[] = [];
   let { seq, hash } = after;
   for (const raw of segments) {
-    let at = HEADER;
-    let before: { seq: number; hash: string } | null = null;
-    while (at + RECORD_HEADER <= raw.length) {
-      const length = raw.readUInt32LE(at);
-      if (length === 0 || length > EVENT_BYTES || at + RECORD_HEADER + length > raw.length) break;
-      const bytes = raw.subarray(at + RECORD_HEADER, at + RECORD_HEADER + length);
-      const link = links(bytes);
-      const sum = raw.toString('hex', at + 4, at + RECORD_HEADER);
-      if (link === null || digest(bytes) !== sum) break;
-      // A record behind the newest one of a reused segment: from an earlier use.
-      if (before !== null && (link.seq !== before.seq + 1 || link.prev !== before.hash)) break;
-      before = { seq: link.seq, hash: sum };
-      at += RECORD_HEADER + length;
-      if (link.seq <= seq) continue;
-      if (link.seq !== seq + 1 || link.prev !== hash) break;
-      entries.push({ seq: link.seq, bytes });
+    let before: Link | null = null;
+    for (let at = HEADER; at + FRAME_HEADER <= raw.length; ) {
+      const end = at + FRAME_HEADER + raw.readUInt32LE(at);
+      const frame: Frame | null = end > raw.length ? null : readFrame(raw.subarray(at, end));
+      if (frame === null) break;
+      // A frame behind the newest one of a reused segment: from an earlier use.
+      if (before !== null && (frame.first !== before.seq + 1 || frame.prev !== before.hash)) break;
+      before = frame.last;
+      at = end;
+      if (before.seq <= seq) continue;
+      if (frame.first > seq + 1 || (frame.first === seq + 1 && frame.prev !== hash)) break;
+      for (const entry of frame.entries) if (entry.seq > seq) entries.push(entry);
       ({ seq, hash } = before);
     }
   }
   return entries;
+}
+
+interface Link {
+  readonly seq: number;
+  readonly hash: string;
+}
+
+interface Frame {
+  readonly entries: readonly Entry[];
+  readonly first: number;
+  readonly prev: string;
+  readonly last: Link;
+}
+
+/** Null: torn, or no frame. */
+function readFrame(raw: Buffer): Frame | null {
+  const start = FRAME_HEADER + RECORD_HEADER;
+  const first = raw.length < start ? null : links(raw.subarray(start, start + raw.readUInt32LE(FRAME_HEADER)));
+  if (first === null) return null;
+  const entries = unpack(raw.subarray(FRAME_HEADER), first.seq);
+  let hash = first.prev;
+  for (const [i, { bytes }] of entries.entries()) {
+    const link = links(bytes);
+    if (link === null || link.seq !== first.seq + i || link.prev !== hash) return null;
+    hash = digest(bytes);
+  }
+  if (hash !== raw.toString('hex', 4, FRAME_HEADER)) return null;
+  return { entries, first: first.seq, prev: first.prev, last: { seq: first.seq + entries.length - 1, hash } };
 }
 
 function segmentPaths(dir: string): string[] {

@@ -1,7 +1,7 @@
 /** What reading needs of a chain, be it the running store's or the files of one at rest. */
 
 import type { Mark, Pruned } from './checkpoint.ts';
-import type { Entry } from './journal.ts';
+import type { Entry } from './run.ts';
 
 export interface Log {
   /** First and last sequence number; null when there is no event. */

@@ -5,6 +5,7 @@ import type { Event } from '../core/event.ts';
 import { digest } from './canonical.ts';
 import type { Log } from './log.ts';
 import { Group, type Matches, Pattern } from './match.ts';
+import { blockEnd } from './run.ts';
 import { BLOCK, INDEXED_NAMES } from './terms.ts';
 
 /** JSON values only: it travels over the control socket. Absent members don't restrict. */
@@ -50,11 +51,22 @@ export async function* query(log: Log, params: QueryParams, signal?: AbortSignal
         if (found.push(event.seq) >= params.lines) break;
       }
     }
-    if (!params.reverse) {
-      for (const seq of found.reverse()) for (const { bytes } of log.read(seq, seq + 1)) yield parse(bytes);
-    }
+    if (!params.reverse) yield* pick(log, found.reverse());
   }
   if (params.follow === true) yield* follow(log, filter, edge, signal);
+}
+
+/** Events by number, oldest first: block by block, so that neighbours are read together. */
+async function* pick(log: Log, seqs: readonly number[]): AsyncGenerator<Event> {
+  for (let at = 0; at < seqs.length; ) {
+    const [first, end] = [seqs[at]!, blockEnd(seqs[at]!)];
+    const wanted = new Set<number>();
+    for (; at < seqs.length && seqs[at]! < end; at++) wanted.add(seqs[at]!);
+    const found: Event[] = [];
+    for (const { seq, bytes } of log.read(first, seqs[at - 1]! + 1)) if (wanted.has(seq)) found.push(parse(bytes));
+    yield* found;
+    await turn();
+  }
 }
 
 async function* follow(log: Log, filter: Filter, from: number, signal?: AbortSignal): AsyncGenerator<Event> {

@@ -1,37 +1,32 @@
 /**
  * The events in LMDB, and what is kept beside them. One environment `events.mdb`, databases:
  *
- *   events   seq → canonical bytes
+ *   events   seq of the first → a run of consecutive events (run.ts), up to RUN_BYTES of them unless one turn had more
  *   terms    [term, block] → nothing: the term occurs in that block of BLOCK events (terms.ts)
  *   blocks   block → {from, to}: least and greatest time in it, milliseconds since the epoch
  *   marks    seq → signed checkpoint
  *   state    'chain' → random id of this chain; 'pruned' → signed record of what retention took away
  *
- * Writes go through lmdb-js's own writer thread, in transactions of thousands of events that are synced to disk; the event
- * loop pays one microsecond an event.
+ * Writes go through lmdb-js's own writer thread, in transactions of thousands of events that are synced to disk. A value for
+ * each event would cost several microseconds of each, most of it in the writer thread and in pages of the tree.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { type Database, open, type RootDatabase } from 'lmdb';
-import type { EventInput } from '../core/event.ts';
 import { decode } from './canonical.ts';
 import type { Mark, Pruned } from './checkpoint.ts';
 import { checkHeader } from './header.ts';
-import type { Entry } from './journal.ts';
-import { BLOCK, BlockTerms, term } from './terms.ts';
+import { blockEnd, type Entry, type Stretch, unpack } from './run.ts';
+import { BLOCK, BlockTerms, type FreshTerm, term } from './terms.ts';
 
 export interface Span {
   readonly from: number;
   readonly to: number;
 }
 
-/** An entry with what the index needs; `input` absent after a restart, when it is read from the bytes. */
-export interface Row extends Entry {
-  readonly time: number;
-  readonly input: EventInput;
-}
-
+/** The larger, the fewer values; the smaller, the less is read in vain. 16 pages, so that what retention frees fits again. */
+const RUN_BYTES = 65_536 - 16;
 const NOTHING = Buffer.alloc(0);
 const nothing = (): void => {};
 
@@ -42,8 +37,8 @@ export class Table {
   readonly #blocks: Database<Span, number>;
   readonly #marks: Database<Mark, number>;
   readonly #state: Database<unknown, string>;
-  #open: BlockTerms = new BlockTerms(-1);
-  #span: { from: number; to: number } = { from: 0, to: 0 };
+  /** Runs stand here until their transaction has ended; one transaction at a time. */
+  #runs: Buffer = Buffer.alloc(0);
 
   /** @param mapBytes address space to reserve: far above what may be used, so that the map never has to move. */
   constructor(dir: string, mapBytes: number, readOnly = false) {
@@ -78,41 +73,53 @@ export class Table {
     return pages * pageSize;
   }
 
-  /** Puts events in one transaction with their index. Resolves when they are on disk; rejects when they are not kept. */
-  async put(rows: readonly Row[], mark: Mark | null): Promise<void> {
+  /**
+   * Puts events in one transaction with their index. Resolves when they are on disk; rejects when they are not kept.
+   * Called again only when the one before has ended.
+   */
+  async put(stretches: readonly Stretch[], terms: readonly FreshTerm[], mark: Mark | null): Promise<void> {
     const writes = new Writes(this.#root);
-    for (const row of rows) {
-      const block = Math.floor(row.seq / BLOCK);
-      if (block !== this.#open.block) this.#turn(block, row.time, writes);
-      writes.add(this.#events.put(row.seq, row.bytes));
-      this.#open.add(row.input, (key) => writes.add(this.#terms.put([key, block], NOTHING)));
-      if (row.time < this.#span.from) this.#span.from = row.time;
-      if (row.time > this.#span.to) this.#span.to = row.time;
-    }
-    if (rows.length > 0) writes.add(this.#blocks.put(this.#open.block, { ...this.#span }));
+    this.#putRuns(stretches, writes);
+    this.#putSpans(stretches, writes);
+    for (const { key, seq } of terms) writes.add(this.#terms.put([key, Math.floor(seq / BLOCK)], NOTHING));
     if (mark !== null) writes.add(this.#marks.put(mark.seq, mark));
-    try {
-      await writes.done();
-    } catch (error) {
-      // What the failed transaction held has to be indexed again.
-      this.#open = new BlockTerms(-1);
-      throw error;
-    }
+    await writes.done();
     await this.#root.flushed;
   }
 
-  #turn(block: number, time: number, writes: Writes): void {
-    if (this.#open.block >= 0) writes.add(this.#blocks.put(this.#open.block, { ...this.#span }));
-    this.#open = new BlockTerms(block);
-    const known = this.#blocks.get(block);
-    this.#span = known === undefined ? { from: time, to: time } : { ...known };
+  #putRuns(stretches: readonly Stretch[], writes: Writes): void {
+    const total = stretches.reduce((sum, { start, end }) => sum + end - start, 0);
+    if (total > this.#runs.length) this.#runs = Buffer.allocUnsafeSlow(total);
+    let first = 0;
+    let start = 0;
+    let at = 0;
+    for (const stretch of stretches) {
+      const full = at - start + stretch.end - stretch.start > RUN_BYTES;
+      if (at > start && (full || stretch.first >= blockEnd(first))) {
+        writes.add(this.#events.put(first, this.#runs.subarray(start, at)));
+        start = at;
+      }
+      if (at === start) first = stretch.first;
+      at += stretch.chunk.copy(this.#runs, at, stretch.start, stretch.end);
+    }
+    if (at > start) writes.add(this.#events.put(first, this.#runs.subarray(start, at)));
   }
 
-  /** Removes events up to and with `upTo` and leaves the signed record of it. Resolves when on disk. */
+  #putSpans(stretches: readonly Stretch[], writes: Writes): void {
+    const spans = new Map<number, Span>();
+    for (const { first, from, to } of stretches) {
+      const block = Math.floor(first / BLOCK);
+      const known = spans.get(block) ?? this.#blocks.get(block);
+      spans.set(block, known === undefined ? { from, to } : { from: known.from, to });
+    }
+    for (const [block, span] of spans) writes.add(this.#blocks.put(block, span));
+  }
+
+  /** Removes events up to and with `upTo`, the last of a block, and leaves the signed record of it. Resolves when on disk. */
   async prune(from: number, upTo: number, record: Pruned): Promise<void> {
     const writes = new Writes(this.#root);
     writes.add(this.#state.put('pruned', record));
-    for (let seq = from; seq <= upTo; seq++) writes.add(this.#events.remove(seq));
+    for (const first of this.#events.getKeys({ start: from, end: upTo + 1 })) writes.add(this.#events.remove(first));
     for (const { key } of this.#marks.getRange({ start: 0, end: upTo + 1 })) writes.add(this.#marks.remove(key));
     for (let block = Math.floor(from / BLOCK); (block + 1) * BLOCK <= upTo + 1; block++) {
       writes.add(this.#blocks.remove(block));
@@ -129,21 +136,30 @@ export class Table {
   /** First and last sequence number; null when empty. */
   range(): { first: number; last: number } | null {
     let first: number | undefined;
-    let last: number | undefined;
+    let last: Entry | undefined;
     for (const key of this.#events.getKeys({ limit: 1 })) first = key;
-    for (const key of this.#events.getKeys({ limit: 1, reverse: true })) last = key;
-    return first === undefined || last === undefined ? null : { first, last };
+    for (const { key, value } of this.#events.getRange({ limit: 1, reverse: true })) last = unpack(value, key).at(-1);
+    return first === undefined || last === undefined ? null : { first, last: last.seq };
   }
 
   get(seq: number): Buffer | undefined {
-    return this.#events.get(seq);
+    for (const { bytes } of this.read(seq, seq + 1)) return bytes;
+    return undefined;
   }
 
   /** Events with from <= seq < to, oldest first or (`reverse`) newest first. */
   *read(from: number, to: number, reverse = false): Generator<Entry> {
     if (to <= from) return;
-    const range = reverse ? { start: to - 1, end: from - 1, reverse } : { start: from, end: to };
-    for (const { key, value } of this.#events.getRange({ ...range, snapshot: false })) yield { seq: key, bytes: value };
+    let start = from;
+    // The run that holds `from` may begin before it, in the same block.
+    const before = { start: from, end: Math.floor(from / BLOCK) * BLOCK - 1, reverse: true, limit: 1 };
+    for (const first of this.#events.getKeys(before)) start = first;
+    const range = reverse ? { start: to - 1, end: start - 1, reverse } : { start, end: to };
+    for (const { key, value } of this.#events.getRange({ ...range, snapshot: false })) {
+      const entries = unpack(value, key);
+      if (reverse) entries.reverse();
+      for (const entry of entries) if (entry.seq >= from && entry.seq < to) yield entry;
+    }
   }
 
   /** Blocks in which one of the terms occurs, or (`prefix`) a term that begins so. */

@@ -1,7 +1,8 @@
-/** The events of one event-loop turn: they are committed together, so they share one receipt. */
+/** The events of one event-loop turn: they are committed together, so they share one receipt, and nothing is kept of each. */
 
 import type { SluiceError } from '../core/errors.ts';
 import type { Receipt } from '../core/event.ts';
+import type { Stretch } from './run.ts';
 
 interface Waiter {
   readonly promise: Promise<void>;
@@ -11,12 +12,21 @@ interface Waiter {
 
 const KEPT = Promise.resolve();
 
-export class Turn implements Receipt {
+export class Turn implements Receipt, Stretch {
   done = false;
-  /** Sequence number of its first and last event, and the chain's end before it. */
+  /** Sequence number of its first and last event. */
   readonly first: number;
-  readonly before: string;
   last: number;
+  /** The chain's end before it and, when committed, with it. */
+  readonly before: string;
+  after: string;
+  /** Where the records of its events stand. */
+  readonly chunk: Buffer;
+  readonly start: number;
+  end: number;
+  /** Time of its first and last event. */
+  readonly from: number;
+  to: number;
   #error: SluiceError | null = null;
   #onDisk = false;
   #committed: Waiter | null = null;
@@ -24,10 +34,13 @@ export class Turn implements Receipt {
   readonly #sync: () => void;
 
   /** @param sync asks for the disk; called once committed, when someone waits for `durable`. */
-  constructor(first: number, before: string, sync: () => void) {
+  constructor(first: number, before: string, chunk: Buffer, start: number, time: number, sync: () => void) {
     this.first = first;
     this.last = first - 1;
-    this.before = before;
+    this.before = this.after = before;
+    this.chunk = chunk;
+    this.start = this.end = start;
+    this.from = this.to = time;
     this.#sync = sync;
   }
 

@@ -9,6 +9,7 @@ import { Archive } from './archive.ts';
 import { openAudit } from './audit.ts';
 import { decode, digest, Encoder, links } from './canonical.ts';
 import { loadPublicKey } from './checkpoint.ts';
+import { type Entry, pack, unpack } from './run.ts';
 import { type Verification, verifyChain } from './verify.ts';
 
 const COUNT = 2_500;
@@ -28,14 +29,48 @@ async function store(t: TestContext, ...checkpoints: number[]): Promise<string> 
   return dir;
 }
 
+/** Single events of a store, within the runs that hold them. */
+class Events {
+  readonly #runs: Database<Buffer, number>;
+
+  constructor(runs: Database<Buffer, number>) {
+    this.#runs = runs;
+  }
+
+  get(seq: number): Buffer | undefined {
+    return this.#run(seq).entries.find((entry) => entry.seq === seq)?.bytes;
+  }
+
+  putSync(seq: number, bytes: Buffer): void {
+    this.#change(seq, (entry) => [{ seq: entry.seq, bytes }]);
+  }
+
+  removeSync(seq: number): void {
+    this.#change(seq, () => []);
+  }
+
+  #change(seq: number, how: (entry: Entry) => Entry[]): void {
+    const { first, entries } = this.#run(seq);
+    const changed = pack(entries.flatMap((entry) => (entry.seq === seq ? how(entry) : [entry])));
+    if (changed.length === 0) this.#runs.removeSync(first);
+    else this.#runs.putSync(first, changed);
+  }
+
+  #run(seq: number): { first: number; entries: Entry[] } {
+    for (const { key, value } of this.#runs.getRange({ start: seq, reverse: true, limit: 1 }))
+      return { first: key, entries: unpack(value, key) };
+    throw new Error(`there is no event ${seq}`);
+  }
+}
+
 async function tamper(
   dir: string,
-  how: (events: Database<Buffer, number>, marks: Database<unknown, number>) => void,
+  how: (events: Events, marks: Database<unknown, number>, runs: Database<Buffer, number>) => void,
 ): Promise<void> {
   const root = openLmdb({ path: join(dir, 'events.mdb'), noSubdir: true, maxDbs: 8 });
-  const events: Database<Buffer, number> = root.openDB({ name: 'events', encoding: 'binary' });
+  const runs: Database<Buffer, number> = root.openDB({ name: 'events', encoding: 'binary' });
   const marks: Database<unknown, number> = root.openDB({ name: 'marks', encoding: 'json' });
-  how(events, marks);
+  how(new Events(runs), marks, runs);
   await root.flushed;
   await root.close();
 }

@@ -6,8 +6,8 @@ import type { KeyObject } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import { digest, GENESIS, links } from './canonical.ts';
 import { holds, keyName, type Mark } from './checkpoint.ts';
-import type { Entry } from './journal.ts';
 import type { Log } from './log.ts';
+import type { Entry } from './run.ts';
 import { BLOCK } from './terms.ts';
 
 export type ProblemKind = 'changed' | 'removed' | 'moved' | 'truncated' | 'rewritten' | 'signature';
@@ -144,7 +144,15 @@ class Walk {
     const time = link?.time ?? 0;
     if (this.firstTime === 0) this.firstTime = time;
     this.lastTime = time;
-    if (entry.seq !== this.#seq + 1) {
+    if (entry.seq <= this.#seq) {
+      this.#blame(true);
+      this.#report({
+        kind: 'moved',
+        seq: entry.seq,
+        message: `${name(entry)} stands in a place of event ${entry.seq} that comes after event ${this.#seq}`,
+        ...known(entry.bytes),
+      });
+    } else if (entry.seq !== this.#seq + 1) {
       this.#blame(true);
       const to = entry.seq - 1;
       const what = to === this.#seq + 1 ? `event ${to} was removed` : `events ${this.#seq + 1} to ${to} were removed`;
