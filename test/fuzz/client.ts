@@ -37,10 +37,24 @@ function statement(random: Random, deep = true): string {
     case 17:
       return `CLOSE ${name}`;
     case 18:
-      return random.pick(['COPYIN', 'COPYIN', 'COPYOUT', 'COPYSECRET']);
+      return random.pick(['COPYIN', 'COPYOUT', 'COPYSECRET']);
     default:
       return `MAYBE ${random.pick(['a', 'b'])}`;
   }
+}
+
+/** What belongs behind a COPYIN. */
+function copied(random: Random): Buffer {
+  const rows = Array.from({ length: random.below(3) }, () =>
+    message(F.copyData, random.chance(0.2) ? 'bad\n' : 'good\n'),
+  );
+  const sync = random.chance(0.3) ? [message(F.sync)] : [];
+  return Buffer.concat([
+    ...sync,
+    ...rows,
+    ...sync,
+    random.chance(0.9) ? message(F.copyDone) : message(F.copyFail, 'no\0'),
+  ]);
 }
 
 const zero = Buffer.alloc(2);
@@ -53,7 +67,9 @@ function one(random: Random): Buffer {
     case 1:
     case 2: {
       const count = random.chance(0.3) ? random.below(4) : 1;
-      return message(F.query, `${Array.from({ length: count }, () => statement(random)).join('; ')}\0`);
+      const text = Array.from({ length: count }, () => statement(random)).join('; ');
+      const data = text.includes('COPYIN') && random.chance(0.8) ? [copied(random)] : [];
+      return Buffer.concat([message(F.query, `${text}\0`), ...data]);
     }
     case 3:
     case 4:
@@ -84,10 +100,12 @@ function one(random: Random): Buffer {
       ]);
     default: {
       // The usual round of a driver.
+      const text = statement(random);
       const run = [
-        message(F.parse, `${name}\0${statement(random)}\0`, zero),
+        message(F.parse, `${name}\0${text}\0`, zero),
         message(F.bind, `${portal}\0${name}\0`, zero, zero, zero),
         message(F.execute, `${portal}\0`, Buffer.alloc(4)),
+        ...(text === 'COPYIN' ? [copied(random)] : []),
       ];
       if (random.chance(0.2)) return message(F.functionCall, Buffer.from([0, 0, 0, random.below(3)]), zero, zero, zero);
       return Buffer.concat(random.chance(0.6) ? [...run, message(F.sync)] : run);

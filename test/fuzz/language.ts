@@ -28,6 +28,9 @@ export function statementsOf(text: string): Statement[] {
 }
 
 function statementOf(text: string): Statement {
+  // The codec's own words for a portal that it does not know.
+  const fetch = /^FETCH ALL FROM "(.*)"$/.exec(text);
+  if (fetch !== null) return { verb: 'fetch', name: fetch[1]!, inner: null };
   const [verb = '', name = '', , ...rest] = text.split(' ');
   // An identifier is cut where the server cuts it.
   return { verb, name: name.slice(0, 63), inner: rest.length === 0 ? null : statementOf(rest.join(' ')) };
