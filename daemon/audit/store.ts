@@ -45,14 +45,19 @@ export interface AuditOptions {
 const JOURNAL_RESERVE = 4 * 1_048_576;
 const DRAIN_MS = 200;
 /** One transaction each: several at once, one of them failing, leave lmdb-js with promises that never settle. */
+const DRAIN_MAX = 16_384;
+const DRAIN_MAX_BYTES = 8_388_608;
+/** So much waiting is drained at once. */
 const DRAIN_EVENTS = 4_096;
 const DRAIN_BYTES = 2_097_152;
+/** With so much waiting, `committed` is told only after the next drain, so that callers slow down before they are refused. */
+const SLOW_BYTES = 12_582_912;
 const SYNC_MS = 1_000;
 /** Between two attempts to drain while refusing. */
 const RETRY_MS = 1_000;
 const CHECKPOINT_MS = 10_000;
 const CHECKPOINT_EVENTS = 8_192;
-/** Deleted in one step: more than can come in meanwhile (DRAIN_EVENTS and a turn), and still short. */
+/** Deleted in one step, which must be short. There are as many steps as it takes to delete more than comes in. */
 const PRUNE_BLOCKS = 8;
 /** Old events are looked for this often when nothing new comes. */
 const IDLE_MS = 60_000;
@@ -83,6 +88,8 @@ export class AuditStore implements Recorder, Log {
   #turn: Turn | null = null;
   /** Committed turns that are not known to be on disk. */
   #undurable: Turn[] = [];
+  /** Committed turns of which that was not told yet. */
+  #withheld: Turn[] = [];
   #syncing = false;
   #syncAgain = false;
   #synced: Promise<void> = Promise.resolve();
@@ -128,7 +135,10 @@ export class AuditStore implements Recorder, Log {
         await table.setState('chain', chain);
       }
       const end = await recover(options.dir, table);
-      return new AuditStore(options, table, key, chain, end);
+      const store = new AuditStore(options, table, key, chain, end);
+      // There from the beginning: a checkpoint without a head would say that the head was taken away.
+      if (end.seq === 0 && store.head() === null) await store.#putHead({ seq: 0, hash: end.hash });
+      return store;
     } catch (error) {
       await table?.close();
       throw refusalFor(error, `the audit store in ${options.dir} could not be opened`, options.dir);
@@ -233,7 +243,8 @@ export class AuditStore implements Recorder, Log {
     this.#pendingBytes += turn.end - turn.start;
     this.#committed = turn.last;
     this.#undurable.push(turn);
-    turn.commit();
+    if (this.#pendingBytes < SLOW_BYTES) turn.commit();
+    else this.#withheld.push(turn);
     this.#syncTimer ??= setTimeout(this.#requestSync, SYNC_MS);
     if (this.#admission.refusal === null && this.#quota.reached(this.#pendingBytes))
       this.#admission.refuse(this.#quota.refusal(this.#pendingBytes), 'new');
@@ -292,6 +303,7 @@ export class AuditStore implements Recorder, Log {
   #lostDisk(error: Error): void {
     const refusal = refusalFor(error, 'the audit journal could not be written to disk', this.#options.dir);
     for (const turn of this.#undurable.splice(0)) turn.fail(refusal);
+    this.#withheld = this.#withheld.filter((turn) => turn.onDisk);
     this.#suspect = true;
     this.#admission.refuse(refusal, 'all');
   }
@@ -306,6 +318,7 @@ export class AuditStore implements Recorder, Log {
   #drain(): Promise<void> {
     this.#draining ??= this.#drainOnce().finally(() => {
       this.#draining = null;
+      for (const turn of this.#withheld.splice(0)) turn.commit();
       const { refusal } = this.#admission;
       if (refusal === null && this.#full) void this.#drain();
       else if (this.#pending.length > 0 && !this.#closed)
@@ -319,7 +332,7 @@ export class AuditStore implements Recorder, Log {
     let count = 0;
     let events = 0;
     let bytes = 0;
-    for (; count < this.#pending.length && events < DRAIN_EVENTS && bytes < DRAIN_BYTES; count++) {
+    for (; count < this.#pending.length && events < DRAIN_MAX && bytes < DRAIN_MAX_BYTES; count++) {
       const { first, last, start, end } = this.#pending[count]!;
       events += last - first + 1;
       bytes += end - start;
@@ -344,7 +357,7 @@ export class AuditStore implements Recorder, Log {
         this.#chunks.release(last.last);
         if (mark !== null) await this.#putHead(mark);
       }
-      await this.#prune();
+      for (let steps = 1 + events / (PRUNE_BLOCKS * BLOCK); steps > 0 && (await this.#prune()); ) steps--;
       this.#checkQuota(bytes);
     } catch (error) {
       const refusal = refusalFor(error, 'events could not be put into the audit store', this.#options.dir);
@@ -357,16 +370,17 @@ export class AuditStore implements Recorder, Log {
   }
 
   /** Only what is on disk may be called the head: a head beyond the last event is the sign of a cut chain. */
-  async #putHead(mark: Mark): Promise<void> {
-    const head = this.#sign('head', mark.seq, mark.hash);
+  async #putHead(end: { readonly seq: number; readonly hash: string }): Promise<void> {
+    const head = this.#sign('head', end.seq, end.hash);
     await replaceFile(join(this.#options.dir, 'head'), `${JSON.stringify(head)}\n`, 0o600);
-    this.#lastMark = { seq: mark.seq, time: mark.time };
+    this.#lastMark = { seq: head.seq, time: head.time };
   }
 
-  async #prune(): Promise<void> {
+  /** Deletes a few of the oldest blocks when that is due. False: it is not. */
+  async #prune(): Promise<boolean> {
     const { ageMs, bytes } = this.#options.retention ?? {};
     const range = this.#table.range();
-    if (range === null || (ageMs === undefined && bytes === undefined)) return;
+    if (range === null || (ageMs === undefined && bytes === undefined)) return false;
     const firstBlock = Math.floor(range.first / BLOCK);
     // The block being written stays, so that a chain always has an end.
     const lastBlock = Math.floor(range.last / BLOCK) - 1;
@@ -379,12 +393,13 @@ export class AuditStore implements Recorder, Log {
       if (!tooOld && !tooMuch) break;
       block++;
     }
-    if (block === firstBlock) return;
+    if (block === firstBlock) return false;
     const upTo = block * BLOCK - 1;
     const end = this.#table.get(upTo);
     if (end === undefined) throw new SluiceError('AUDIT_BROKEN', `event ${upTo} is missing, nothing was deleted`);
     await this.#table.prune(range.first, upTo, this.#sign('pruned', upTo, digest(end)) as Pruned);
     this.#first = upTo + 1;
+    return true;
   }
 
   // --- refusing and recovering
