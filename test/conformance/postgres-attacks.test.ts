@@ -147,6 +147,15 @@ const ATTACKS: Readonly<Record<string, (wire: Wire) => Promise<unknown>>> = {
     await wire.ask(all(parse(FORBIDDEN, 's1'), sync));
     await wire.ask(all(run('SET search_path = public'), bind([], { name: 's1' }), execute(), sync));
   },
+  async 'a search_path that failed, with an analysis meanwhile'(wire) {
+    await wire.ask(all(parse(FORBIDDEN, 's1'), sync));
+    await wire.ask(all(run('SET search_path = open'), run('SELECT 7'), run('SELECT 1 / 0'), sync));
+    await wire.ask(all(bind([], { name: 's1' }), execute(), sync));
+  },
+  async 'a search_path rolled back in one pipeline, with a Parse meanwhile'(wire) {
+    const parsed = all(run('BEGIN'), run('SET search_path = open'), parse(FORBIDDEN, 's1'));
+    await wire.ask(all(parsed, run('ROLLBACK'), bind([], { name: 's1' }), execute(), sync));
+  },
   async 'a search_path set after PREPARE, before EXECUTE'(wire) {
     await wire.ask('SET search_path = open');
     await wire.ask(`PREPARE s1 AS ${FORBIDDEN}`);

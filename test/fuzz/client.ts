@@ -113,8 +113,73 @@ function one(random: Random): Buffer {
   }
 }
 
+/**
+ * Something harmless is made ready, the session changes, and what was made ready is used: by one name or by two that the
+ * server takes for one. Each part may be missing.
+ */
+function scene(random: Random): Buffer {
+  const names = random.pick([
+    ['n1', 'n1'],
+    ['n1', 'n2'],
+    [`${LONG}x`, `${LONG}y`],
+  ] as const);
+  const name = () => random.pick(names);
+  const maybe = (bytes: Buffer, probability = 0.85) => (random.chance(probability) ? [bytes] : []);
+  const sync = () => maybe(message(F.sync), 0.6);
+  const query = (text: string) => message(F.query, `${text}\0`);
+  const parse = (text: string, as: string) => message(F.parse, `${as}\0${text}\0`, zero);
+  const bind = (portal: string, of: string) => message(F.bind, `${portal}\0${of}\0`, zero, zero, zero);
+  const execute = (portal: string) => message(F.execute, `${portal}\0`, Buffer.from([0, 0, 0, random.below(2)]));
+  const run = (text: string) => Buffer.concat([parse(text, ''), bind('', ''), execute('')]);
+  const either = (text: string) =>
+    random.chance(0.5) ? Buffer.concat([...sync(), query(text)]) : Buffer.concat([run(text), ...sync()]);
+  const use = random.pick([
+    'SHOW',
+    'READ',
+    'TOUCH',
+    `execute ${random.pick(SQL_NAMES)}`,
+    `fetch ${random.pick(SQL_NAMES)}`,
+  ]);
+  const secret = random.pick(['SECRET', 'READ', 'LEAKFAIL']);
+  const change = () =>
+    random.pick([
+      () => either(`SET ${random.pick(['a', 'b'])}`),
+      () => either(`LOCAL ${random.pick(['a', 'b'])}`),
+      () => either(`MAYBE ${random.pick(['a', 'b'])}`),
+      () => either(`DEALLOCATE ${name()}; PREPARE ${name()} AS ${secret}`.split('; ')[random.below(2)]!),
+      () => query(`DEALLOCATE ${name()}; PREPARE ${name()} AS ${secret}`),
+      () => query(`CLOSE ${name()}; DECLARE ${name()} FOR ${secret}`),
+      () => query(`COMMIT; BEGIN; DECLARE ${name()} FOR ${secret}`),
+      () => either(`CLOSE ${name()}`),
+      () => either(`DECLARE ${name()} FOR ${secret}`),
+      () => either(random.pick(['BEGIN', 'COMMIT', 'ROLLBACK', 'DISCARD'])),
+      () => Buffer.concat([message(F.close, `S${name()}\0`), parse(secret, name())]),
+      () => Buffer.concat([message(F.close, `P${name()}\0`), parse(secret, ''), bind(name(), '')]),
+      () => bind('', 'nowhere'),
+    ])();
+  return Buffer.concat([
+    ...maybe(either(`SET ${random.pick(['a', 'b'])}`), 0.4),
+    ...maybe(either('BEGIN'), 0.7),
+    ...maybe(query(`PREPARE ${name()} AS SHOW`), 0.3),
+    ...maybe(query(`DECLARE ${name()} FOR SHOW`), 0.3),
+    ...maybe(parse(use, name())),
+    ...maybe(bind(name(), name())),
+    ...sync(),
+    ...Array.from({ length: 1 + random.below(3) }, change),
+    ...sync(),
+    ...maybe(bind(name(), name()), 0.4),
+    ...maybe(execute(name())),
+    ...sync(),
+    ...maybe(query(random.pick(['READ', 'TOUCH', use])), 0.5),
+    message(F.sync),
+    ...maybe(query('ROLLBACK'), 0.5),
+  ]);
+}
+
 export function clientStream(random: Random, count: number): Buffer {
-  return Buffer.concat(Array.from({ length: count }, () => one(random)));
+  const scenes = random.chance(0.6);
+  const make = () => (scenes && random.chance(0.7) ? scene(random) : one(random));
+  return Buffer.concat(Array.from({ length: scenes ? Math.ceil(count / 10) : count }, make));
 }
 
 /** Some bytes changed, left out, put in, or a piece of the stream again. */

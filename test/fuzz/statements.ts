@@ -157,8 +157,12 @@ function analyzeOne({ verb, name, inner }: Statement, names: Names): Analysis {
 
 function after(names: Names, start: Names, change: SessionChange): Names {
   switch (change.kind) {
-    case 'search-path':
-      return { ...names, paths: [...names.paths, Array.isArray(change.path) ? change.path : CATALOG.searchPath] };
+    case 'search-path': {
+      const path = Array.isArray(change.path) ? change.path : CATALOG.searchPath;
+      // What was prepared under another path is not followed within one text.
+      const prepared = new Map([...names.prepared.keys()].map((name) => [name, []]));
+      return { ...names, prepared, paths: [...names.paths, path] };
+    }
     case 'commit':
     case 'rollback':
     case 'discard':

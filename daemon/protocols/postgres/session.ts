@@ -97,7 +97,7 @@ export class SessionNames {
 
   expect(change: Change): void {
     // What was analysed before is analysed anew from here on, and not only once the change is acknowledged.
-    if (change.kind === 'path' || change.kind === 'discard') this.pathGeneration++;
+    if (movesPath(change)) this.pathGeneration++;
     this.#pending.push({ segment: this.segment, change });
   }
 
@@ -172,6 +172,8 @@ export class SessionNames {
   /** The step failed or was skipped. */
   drop(changes: readonly Change[]): void {
     if (changes.length === 0) return;
+    // What was analysed in the meantime relied on it.
+    if (changes.some(movesPath)) this.pathGeneration++;
     this.#pending = this.#pending.filter((entry) => !changes.includes(entry.change));
   }
 
@@ -323,6 +325,11 @@ export class SessionNames {
     }
     this.#settling = false;
   }
+}
+
+/** Whether names may mean something else after this change than before it. */
+function movesPath({ kind }: Change): boolean {
+  return kind === 'path' || kind === 'discard' || kind === 'rollback';
 }
 
 /** Whether a portal of this name, if there is one afterwards, is not the one that a Bind made before this change. */
