@@ -9,7 +9,10 @@ const COPY = 16 * 1024;
 
 export class Gather {
   readonly #socket: net.Socket;
-  #pieces: Buffer[] = [];
+  readonly #pieces: Buffer[] = [];
+  /** The piece that grows, as long as what comes lies behind it. */
+  #run: Buffer | null = null;
+  #runLength = 0;
   #size = 0;
 
   constructor(socket: net.Socket) {
@@ -17,31 +20,46 @@ export class Gather {
   }
 
   add(bytes: Buffer): void {
-    const last = this.#pieces.length - 1;
-    const before = this.#pieces[last];
+    const run = this.#run;
     this.#size += bytes.length;
-    if (
-      before !== undefined &&
-      before.buffer === bytes.buffer &&
-      before.byteOffset + before.length === bytes.byteOffset
-    ) {
-      this.#pieces[last] = Buffer.from(bytes.buffer, before.byteOffset, before.length + bytes.length) as Buffer;
-    } else this.#pieces.push(bytes);
+    if (run !== null && run.buffer === bytes.buffer && run.byteOffset + this.#runLength === bytes.byteOffset) {
+      this.#runLength += bytes.length;
+      return;
+    }
+    this.#endRun();
+    this.#run = bytes;
+    this.#runLength = bytes.length;
+  }
+
+  #endRun(): void {
+    const run = this.#run;
+    if (run === null) return;
+    this.#run = null;
+    const whole = run.length === this.#runLength;
+    this.#pieces.push(whole ? run : (Buffer.from(run.buffer, run.byteOffset, this.#runLength) as Buffer));
   }
 
   /** False when the socket wants to be waited for. */
   flush(): boolean {
+    if (this.#run === null) return true;
+    this.#endRun();
     const pieces = this.#pieces;
-    if (pieces.length === 0) return true;
     const size = this.#size;
-    this.#pieces = [];
     this.#size = 0;
     const socket = this.#socket;
-    if (!socket.writable) return true;
-    if (pieces.length === 1) return socket.write(pieces[0]!);
-    if (size <= COPY) return socket.write(Buffer.concat(pieces, size));
+    if (!socket.writable) {
+      pieces.length = 0;
+      return true;
+    }
+    if (pieces.length === 1) return socket.write(pieces.pop()!);
+    if (size <= COPY) {
+      const all = Buffer.concat(pieces, size);
+      pieces.length = 0;
+      return socket.write(all);
+    }
     socket.cork();
     for (const piece of pieces) socket.write(piece);
+    pieces.length = 0;
     socket.uncork();
     return !socket.writableNeedDrain;
   }

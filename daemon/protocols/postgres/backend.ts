@@ -395,6 +395,10 @@ export class Backend {
       this.#modeChosen = false;
       return undefined;
     }
+    if (first?.step === 'describe' && (first.portal === null || (first.portal.verdict.plan as PgPlan).clear)) {
+      this.#parts.answers.shift();
+      return undefined;
+    }
     const fields = letter === B.noData ? [] : rowDescription(body);
     if (fields === null)
       throw new SluiceError('UPSTREAM_VIOLATION', 'the server sent a RowDescription whose lengths do not hold');

@@ -55,6 +55,8 @@ interface PgAct extends Act {
   classified: PgClassified | null;
 }
 
+const UNCHANGED: readonly never[] = [];
+
 export class PostgresCodec implements Codec {
   readonly #options: CodecOptions;
   readonly #frontend: Frontend;
@@ -430,8 +432,7 @@ export class PostgresCodec implements Codec {
     const bytes = act.frame.bytes;
     switch (act.step) {
       case 'query': {
-        const changes = analyses.map((analysis) => this.#changes(analysis));
-        for (const change of changes.flat()) session.expect(change);
+        const changes = this.#expectChanges(analyses);
         this.#expect(answer('query', { ops, plan, changes, copies: copiesIn(analyses) }));
         session.segment++;
         return bytes;
@@ -462,8 +463,7 @@ export class PostgresCodec implements Codec {
         return bytes;
       }
       case 'execute': {
-        const changes = analyses.map((analysis) => this.#changes(analysis));
-        for (const change of changes.flat()) session.expect(change);
+        const changes = this.#expectChanges(analyses);
         this.#expect(answer('execute', { ops, plan, changes, portal: act.portal, copies: copiesIn(analyses) }));
         return bytes;
       }
@@ -479,6 +479,14 @@ export class PostgresCodec implements Codec {
     if (this.#session.full)
       throw new SluiceError('FLOW_LIMIT', 'too many prepared statements, portals and cursors are open');
     return { text, analyses, catalog, path: this.#session.pathGeneration, indirect: isIndirect(text) };
+  }
+
+  /** Most statements change nothing that a session means by names. */
+  #expectChanges(analyses: readonly Analysis[]): readonly (readonly Change[])[] {
+    if (analyses.every((analysis) => analysis.changes.length === 0)) return UNCHANGED;
+    const changes = analyses.map((analysis) => this.#changes(analysis));
+    for (const change of changes.flat()) this.#session.expect(change);
+    return changes;
   }
 
   #changes(analysis: Analysis): Change[] {

@@ -58,6 +58,7 @@ interface Pending {
   readonly change: Change;
 }
 
+const NO_NAMES: [string, Prepared][] = [];
 /** Most names a session may hold at once; a client that makes more is refused. */
 export const MAX_NAMES = 10_000;
 /** Stands for the path of the beginning, and for all schemas; no schema has such a name. */
@@ -153,6 +154,7 @@ export class SessionNames {
 
   /** Named statements whose analysis was made under another catalog or search_path. */
   stale(catalog: number): [string, Prepared][] {
+    if (this.#named === 0) return NO_NAMES;
     return [...this.#prepared].filter(
       ([name, value]) => name !== '' && (value.catalog !== catalog || value.path !== this.pathGeneration),
     );
@@ -172,6 +174,10 @@ export class SessionNames {
   /** The step failed or was skipped. */
   drop(changes: readonly Change[]): void {
     if (changes.length === 0) return;
+    if (this.#pending.length === 1 && changes.length === 1) {
+      if (this.#pending[0]!.change === changes[0]) this.#pending.pop();
+      return;
+    }
     // What was analysed in the meantime relied on it.
     if (changes.some(movesPath)) this.pathGeneration++;
     this.#pending = this.#pending.filter((entry) => !changes.includes(entry.change));
