@@ -202,13 +202,13 @@ export class Relay implements Outlet {
     try {
       classified = this.#codec.classify(act);
     } catch (error) {
-      this.#refuse(act, null, refusalFrom(asSluice(error)));
+      this.#refuse(act, null, this.#faultOf(error));
       return null;
     }
     if (classified instanceof Promise) {
       return classified.then(
         (made) => this.#decided(act, made) ?? undefined,
-        (error) => this.#refuse(act, null, refusalFrom(asSluice(error))),
+        (error) => this.#refuse(act, null, this.#faultOf(error)),
       );
     }
     return this.#decided(act, classified);
@@ -542,9 +542,19 @@ export class Relay implements Outlet {
     this.#finish(error);
   }
 
+  #faultOf(cause: unknown): Refusal {
+    const error = asSluice(cause);
+    if (error.code === 'INTERNAL') this.#parts.onFault(cause, this.#flow.id);
+    return refusalFrom(error);
+  }
+
   /** Ends the flow for a reason from outside: its session ended, the daemon stops, it stalls. */
   end(error: SluiceError): void {
+    if (this.#ended) return;
+    const working = this.#running.length > 0;
     this.#fail(error);
+    // What runs upstream would go on by itself, unheard.
+    if (working) this.#opened.abandon?.().catch((cause) => this.#parts.onFault(cause, this.#flow.id));
   }
 
   #finish(error?: SluiceError): void {

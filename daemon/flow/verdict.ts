@@ -1,6 +1,6 @@
 /** Decisions on a whole act: each of its operations is decided, and the strictest answer holds. */
 import type { Decision } from '../core/decision.ts';
-import type { SluiceError } from '../core/errors.ts';
+import { ERRORS, type ErrorCode, type SluiceError } from '../core/errors.ts';
 import type { Policy } from '../core/policy.ts';
 import type { Session } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
@@ -55,6 +55,15 @@ function denialOf(decision: Decision): Refusal {
   return decision.hint === undefined ? refusal : { ...refusal, hint: decision.hint };
 }
 
+/** Faults of the host, whose messages may name what an agent has no business with. */
+const OF_HOST: ReadonlySet<ErrorCode> = new Set([
+  'AUDIT_FULL',
+  'AUDIT_FAILED',
+  'CREDENTIAL_UNAVAILABLE',
+  'STATE_FAILED',
+  'INTERNAL',
+]);
+
 export function refusalFrom(error: SluiceError): Refusal {
   const { complaint, position, state } = error as { complaint?: unknown; position?: unknown; state?: unknown };
   // The words of the protocol's own parser, or of the upstream, need no advice of ours.
@@ -62,5 +71,8 @@ export function refusalFrom(error: SluiceError): Refusal {
     const native = { code: error.code, message: complaint, ...(typeof state === 'string' ? { state } : {}) };
     return typeof position === 'number' && position > 0 ? { ...native, position } : native;
   }
+  // Paths and the like are for whoever runs the host; they stand in the log and in the flow's last event.
+  if (OF_HOST.has(error.code))
+    return { code: error.code, message: `sluice: ${ERRORS[error.code].what}`, hint: ERRORS[error.code].todo };
   return { code: error.code, message: error.message, hint: error.hint };
 }

@@ -168,6 +168,8 @@ export interface Opened {
   readonly database?: string;
   /** Aborts whatever the client asked to cancel; called for a hold too. */
   onCancel(abort: () => void): void;
+  /** Stops what still runs upstream for this flow, which has been ended from outside. */
+  abandon?(): Promise<void>;
   close(): void;
 }
 

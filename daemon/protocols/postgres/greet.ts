@@ -8,7 +8,7 @@
 import { SluiceError } from '../../core/errors.ts';
 import type { Channel, Host, Opened, Refusal, Upstream } from '../protocol.ts';
 import type { MaskTools } from './backend.ts';
-import { backendKeyData, type CancelKeys, cancelRequest } from './cancel.ts';
+import { backendKeyData, type CancelKey, type CancelKeys, cancelRequest } from './cancel.ts';
 import type { Statements } from './classify.ts';
 import { PostgresCodec } from './codec.ts';
 import { channelBinding, parseVerifier } from './login/scram.ts';
@@ -77,6 +77,9 @@ export async function greet(host: Host, parts: GreetParts): Promise<Opened | nul
       parameters: server.parameters,
     }),
     onCancel: (abort) => entry.aborts.push(abort),
+    abandon: async () => {
+      if (server.key !== null) await cancelUpstream(host, server.key);
+    },
     close: () => {
       parts.cancels.revoke(key.pid);
       statements.left?.();
@@ -264,9 +267,13 @@ async function carryOut(host: Host, cancels: CancelKeys, packet: Extract<Startup
   if (entry === null) return;
   for (const abort of entry.aborts) abort();
   if (entry.upstream === null) return;
+  await cancelUpstream(host, entry.upstream);
+}
+
+async function cancelUpstream(host: Host, key: CancelKey): Promise<void> {
   const upstream = await host.connect();
   await encrypt(host, upstream);
-  upstream.write(cancelRequest(entry.upstream));
+  upstream.write(cancelRequest(key));
   // The server closes when it has signalled the query.
   await upstream.read();
   upstream.end();
