@@ -3,22 +3,19 @@ import { join } from 'node:path';
 import type { Obligations } from '../core/mask.ts';
 import type { Resource } from '../core/resource.ts';
 import type { Credentials } from '../credentials/credentials.ts';
-import { connectUpstream, UpstreamChannel } from '../flow/channel.ts';
 import { loadMaskKey } from '../masking/key.ts';
 import { openScanLibrary } from '../masking/library.ts';
 import { Scanner } from '../masking/scanner.ts';
 import type { Detection } from '../masking/text.ts';
 import { CancelKeys } from '../protocols/postgres/cancel.ts';
 import { Databases } from '../protocols/postgres/databases.ts';
-import { encrypt } from '../protocols/postgres/greet.ts';
-import { QueryClient } from '../protocols/postgres/login/client.ts';
 import { openRowLibrary } from '../protocols/postgres/mask/library.ts';
 import { postgres } from '../protocols/postgres/postgres.ts';
 import { Analyzer } from '../protocols/postgres/sql/analyzer.ts';
 import { SqlParser } from '../protocols/postgres/sql/parser.ts';
 import { maskTools } from '../protocols/postgres/tools.ts';
-import { STARTUP } from '../protocols/postgres/wire.ts';
 import type { Protocol } from '../protocols/protocol.ts';
+import { connectCatalog } from './connection.ts';
 
 export interface PostgresOptions {
   readonly credentials: Credentials;
@@ -38,8 +35,6 @@ export interface OpenedPostgres {
 
 /** Idle databases are looked for this often, milliseconds. */
 const SWEEP = 30_000;
-/** A login of sluice's own may take so long, milliseconds. */
-const LOGIN = 30_000;
 
 export async function openPostgres(options: PostgresOptions): Promise<OpenedPostgres> {
   const key = loadMaskKey(join(options.stateDir, 'mask.key'));
@@ -72,7 +67,11 @@ export async function openPostgres(options: PostgresOptions): Promise<OpenedPost
   await parser.parse('SELECT 1');
   const databases = new Databases({
     analyzer: new Analyzer(parser),
-    connect: (resource, account, database) => connect(options.credentials, resource, account, database),
+    // Same account, same credential as the flows.
+    connect: async (resource, account, database) => {
+      const credential = resource.credential === undefined ? {} : await options.credentials.read(resource.credential);
+      return connectCatalog(resource, credential, account, database);
+    },
     onFault: options.onFault,
   });
   const sweep = setInterval(() => databases.sweep(), SWEEP);
@@ -95,32 +94,6 @@ export async function openPostgres(options: PostgresOptions): Promise<OpenedPost
       await parser.close();
     },
   };
-}
-
-/** A connection of sluice's own, for the catalog: same account, same credential as the flows, never writing. */
-async function connect(credentials: Credentials, resource: Resource, account: string, database: string) {
-  const login = new AbortController();
-  const timer = setTimeout(() => login.abort(), LOGIN);
-  const channel = new UpstreamChannel(await connectUpstream(resource, login.signal), login.signal, resource);
-  try {
-    const credential = resource.credential === undefined ? {} : await credentials.read(resource.credential);
-    const binding = await encrypt({ resource }, channel, credential.clientCertificate);
-    const client = await QueryClient.login(channel, {
-      credential,
-      user: account,
-      database,
-      parameters: { application_name: 'sluice catalog', default_transaction_read_only: 'on' },
-      version: STARTUP.protocol30,
-      encrypted: channel.encrypted,
-      binding,
-    });
-    return { client, close: () => channel.end() };
-  } catch (error) {
-    channel.end();
-    throw error;
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** Elsewhere the token would stand in the way of a password of the client's own. */

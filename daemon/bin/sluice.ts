@@ -94,6 +94,7 @@ const commands: Commands = {
       ]);
       const command = policyCommand({
         kit: { protocols: { postgres: { options: postgresOptions } }, detectors: DETECTOR_NAMES },
+        classifier: async (database) => (await import('./classifier.ts')).openClassifier(database),
         recorded,
         out: process.stdout,
         now: Date.now,

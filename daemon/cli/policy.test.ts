@@ -33,7 +33,7 @@ async function run(...args: string[]): Promise<{ out: string; status: number }> 
   let status = 0;
   const command = policyCommand({
     kit: KIT,
-    classifier,
+    classifier: async () => classifier,
     now: () => 0,
     out: { write: (text) => (out += text) },
     fail: (code) => {

@@ -1,9 +1,9 @@
 /** `sluice policy`: check, schema, test, explain, diff. Needs no daemon; `diff` without --events asks it for what was recorded. */
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { SluiceError } from '../core/errors.ts';
-import { type Access, EFFECTS, type Effect, type Operation } from '../core/operation.ts';
+import { type Access, EFFECTS, type Effect } from '../core/operation.ts';
 import type { Resource } from '../core/resource.ts';
-import { type CaseResult, type Classifier, question, runCases, testFiles } from '../policy/cases.ts';
+import { type CaseResult, type Classified, type Classifier, question, runCases, testFiles } from '../policy/cases.ts';
 import { nearest } from '../policy/diagnostic.ts';
 import { explain } from '../policy/explain.ts';
 import { type Checkup, checkPolicy, loadPolicy } from '../policy/load.ts';
@@ -21,8 +21,8 @@ export interface Stream {
 /** What the entry point gives these commands. */
 export interface PolicyWiring {
   readonly kit: Kit;
-  /** Absent: texts can't be classified, only operations given by effect. */
-  readonly classifier?: Classifier;
+  /** For texts, by the database that --database names. Absent: only operations given by effect can be classified. */
+  readonly classifier?: (database: string | undefined) => Promise<Classifier>;
   /** Operations recorded by the daemon. Absent: `diff` needs --events. */
   readonly recorded?: () => AsyncIterable<Recorded>;
   readonly out: Stream;
@@ -61,7 +61,8 @@ export function policyCommand(wiring: PolicyWiring): Command {
     .command('test')
     .description('run the cases in *.test.yaml beside the policy')
     .argument('<path...>', 'files or folders of the policy; test files among them are run')
-    .action(async (paths: string[]) => {
+    .addOption(database())
+    .action(async (paths: string[], flags: { database?: string }) => {
       const policy = loadPolicy(
         paths.filter((path) => !/\.test\.ya?ml$/.test(path)),
         wiring.kit,
@@ -70,7 +71,12 @@ export function policyCommand(wiring: PolicyWiring): Command {
       if (files.length === 0)
         throw new SluiceError('POLICY_UNREADABLE', `there is no *.test.yaml beside ${paths.join(', ')}`);
       const results: CaseResult[] = [];
-      for (const file of files) results.push(...(await runCases(file, policy, wiring.classifier, wiring.now)));
+      const classifier = late(wiring, flags.database);
+      try {
+        for (const file of files) results.push(...(await runCases(file, policy, classifier, wiring.now)));
+      } finally {
+        await classifier?.close();
+      }
       print(casesReport(results, paint));
       if (results.some((result) => result.fault !== null)) wiring.fail(1);
     });
@@ -83,7 +89,7 @@ export function policyCommand(wiring: PolicyWiring): Command {
     .option('--as <subject>', 'who sends it', 'agent')
     .option('--group <name>', 'a group of theirs (repeat)', collect, [])
     .option('--sql <text>', 'the operation as text')
-    .option('--schema <file>', 'catalog for --sql')
+    .addOption(database())
     .addOption(new Option('--effect <effect>', 'or by what it does (repeat)').argParser(collectEffects).default([]))
     .option('--table <name>', 'and to which objects (repeat)', collect, [])
     .option('--verb <verb>', 'and what it is called', 'OPERATION')
@@ -91,9 +97,19 @@ export function policyCommand(wiring: PolicyWiring): Command {
       const policy = loadPolicy(paths, wiring.kit);
       const resource = resourceNamed(policy, flags.on);
       const principal = { subject: flags.as, groups: flags.group };
-      for (const operation of await operationsOf(flags, resource, wiring)) {
-        const what = `${operation.verb}${operation.text === '' ? '' : `: ${operation.text}`}  as ${flags.as}${flags.group.length === 0 ? '' : ` (${flags.group.join(', ')})`} on ${resource.name}`;
-        print(explainReport(explain(policy, question(principal, resource, operation, wiring.now())), what, paint));
+      const obligations = policy.obligations(principal, resource);
+      const classifier = late(wiring, flags.database);
+      let printed = 0;
+      try {
+        for (const act of await actsOf(flags, resource, classifier)) {
+          const { verb, text } = act.operation;
+          const what = `${verb}${text === '' ? '' : `: ${text}`}  as ${flags.as}${flags.group.length === 0 ? '' : ` (${flags.group.join(', ')})`} on ${resource.name}`;
+          const explanation = explain(policy, question(principal, resource, act.operation, wiring.now()));
+          if (printed++ > 0) print('\n');
+          print(explainReport(explanation, act, obligations, what, paint));
+        }
+      } finally {
+        await classifier?.close();
       }
     });
 
@@ -126,7 +142,7 @@ interface ExplainFlags {
   readonly as: string;
   readonly group: readonly string[];
   readonly sql?: string;
-  readonly schema?: string;
+  readonly database?: string;
   readonly effect: readonly Effect[];
   readonly table: readonly string[];
   readonly verb: string;
@@ -157,20 +173,42 @@ function resourceNamed(policy: CompiledPolicy, name: string): Resource {
   });
 }
 
-async function operationsOf(
+async function actsOf(
   flags: ExplainFlags,
   resource: Resource,
-  { classifier }: PolicyWiring,
-): Promise<readonly Operation[]> {
+  classifier: Classifier | undefined,
+): Promise<readonly Classified[]> {
   if (flags.sql === undefined) {
     const accesses = flags.effect.flatMap((effect): Access[] =>
       flags.table.length === 0 ? [{ effect }] : flags.table.map((object) => ({ effect, object })),
     );
-    return [{ protocol: resource.protocol, verb: flags.verb, text: '', fingerprint: '', accesses, functions: [] }];
+    const { protocol } = resource;
+    return [{ operation: { protocol, verb: flags.verb, text: '', fingerprint: '', accesses, functions: [] } }];
   }
   if (classifier === undefined)
     throw new SluiceError('CONFIG_INVALID', "texts can't be classified here", {
       hint: 'say what it does with --effect and --table',
     });
-  return (await classifier.classify(resource, flags.sql, flags.schema)).map(({ operation }) => operation);
+  return classifier.classify(resource, flags.sql);
+}
+
+const database = (): Option =>
+  new Option('--database <url>', 'judges SQL by its catalog: postgres://user:password@host:port/database').env(
+    'SLUICE_POLICY_DATABASE',
+  );
+
+/** Opened by the first text, once: every text of a run meets the same error when that fails. */
+function late({ classifier }: PolicyWiring, database: string | undefined): Required<Classifier> | undefined {
+  if (classifier === undefined) return undefined;
+  let opened: Promise<Classifier> | null = null;
+  return {
+    async classify(resource, text) {
+      opened ??= classifier(database);
+      return (await opened).classify(resource, text);
+    },
+    async close() {
+      const made = await opened?.catch(() => null);
+      await made?.close?.();
+    },
+  };
 }

@@ -1,6 +1,6 @@
 /** Cases kept beside a policy in `*.test.yaml`: who does what, and what has to come of it. */
 import { readdirSync, statSync } from 'node:fs';
-import { dirname, isAbsolute, join } from 'node:path';
+import { join } from 'node:path';
 import { z } from 'zod';
 import type { Decision } from '../core/decision.ts';
 import { SluiceError } from '../core/errors.ts';
@@ -14,16 +14,20 @@ import { validate } from './issues.ts';
 import type { CompiledPolicy } from './policy.ts';
 import { parseSource, readPaths, reporter } from './source.ts';
 
-/** Makes operations of a protocol's text without a server. `schemaFile` holds its catalog in the protocol's own language. */
+/** Makes operations of a text in the resource's language, which runs nowhere. */
 export interface Classifier {
   /** One entry for each operation in the text, in order. */
-  classify(resource: Resource, text: string, schemaFile?: string): Promise<readonly Classified[]>;
+  classify(resource: Resource, text: string): Promise<readonly Classified[]>;
+  /** Lets go of what it holds; nothing is classified afterwards. */
+  close?(): Promise<void>;
 }
 
 export interface Classified {
   readonly operation: Operation;
   /** Names of result columns that come back masked under these obligations. Absent: the protocol has no columns. */
   masked?(obligations: Obligations): readonly string[];
+  /** Why it can't be let through under these obligations, whatever the rules say; null: it can. Absent: it always can. */
+  refused?(obligations: Obligations): string | null;
 }
 
 const name = z.string().trim().min(1).max(200);
@@ -58,7 +62,9 @@ const testCase = z.strictObject({
     .optional()
     .describe('The act by what it does: needs no classifier.'),
   at: z.iso.datetime().optional().describe('When it is asked, for conditions on time. Absent: now.'),
-  expect: z.enum(['allow', 'deny', 'approve']),
+  expect: z
+    .enum(['allow', 'deny', 'approve'])
+    .describe('deny also for what masks or the protocol refuse, whatever rules say.'),
   rule: name.nullish().describe('The rule that has to decide; null: none. Absent: any.'),
   masked: z
     .array(name)
@@ -68,9 +74,6 @@ const testCase = z.strictObject({
 
 export const testFile = z.strictObject({
   apiVersion: z.literal('sluice/v1'),
-  schema: name
-    .optional()
-    .describe('File with the catalog, relative to this one. Absent: classified without a catalog.'),
   cases: z.array(testCase).min(1),
 });
 
@@ -122,13 +125,11 @@ export async function runCases(
       report(['cases', i], 'needs sql or operation, one of them');
   });
   if (suite === null || found.length > 0) throw new SluiceError('POLICY_INVALID', found.map(diagnosticText).join('\n'));
-  const schema =
-    suite.schema === undefined || isAbsolute(suite.schema) ? suite.schema : join(dirname(file), suite.schema);
   const results: CaseResult[] = [];
   for (const [i, one] of suite.cases.entries()) {
     const base = { file, line: source.locate(['cases', i]).line, name: one.name };
     try {
-      results.push({ ...base, ...(await runCase(one, policy, classifier, schema, now)) });
+      results.push({ ...base, ...(await runCase(one, policy, classifier, now)) });
     } catch (error) {
       results.push({ ...base, fault: `could not be run: ${(error as Error).message}`, decision: null });
     }
@@ -140,7 +141,6 @@ async function runCase(
   one: Case,
   policy: CompiledPolicy,
   classifier: Classifier | undefined,
-  schema: string | undefined,
   now: () => number,
 ): Promise<{ fault: string | null; decision: Decision | null }> {
   const resource = policy.resources.get(one.on)!;
@@ -149,20 +149,23 @@ async function runCase(
   if (one.operation !== undefined) acts = [{ operation: operationOf(one.operation, resource) }];
   else if (classifier === undefined)
     throw new SluiceError('CONFIG_INVALID', 'this build has no classifier for texts: use operation:');
-  else acts = await classifier.classify(resource, one.sql!, schema);
+  else acts = await classifier.classify(resource, one.sql!);
   const at = one.at === undefined ? now() : Date.parse(one.at);
   const decisions = acts.map(({ operation }) => policy.decide(question(principal, resource, operation, at)));
   const decision = worst(decisions);
   if (decision === null) return { fault: 'the text holds no operation', decision };
-  const outcome = decision.observed ?? decision.outcome;
-  if (outcome !== one.expect) return { fault: `expected ${one.expect}, got ${outcome}: ${decision.reason}`, decision };
+  const obligations = policy.obligations(principal, resource);
+  const refused = acts.flatMap((act) => act.refused?.(obligations) ?? [])[0];
+  const ruled = decision.observed ?? decision.outcome;
+  const outcome = refused === undefined ? ruled : 'deny';
+  const reason = outcome === ruled ? decision.reason : refused;
+  if (outcome !== one.expect) return { fault: `expected ${one.expect}, got ${outcome}: ${reason}`, decision };
   if (one.rule !== undefined && decision.rule !== one.rule)
     return {
       fault: `expected rule ${JSON.stringify(one.rule)}, decided by ${JSON.stringify(decision.rule)}`,
       decision,
     };
   if (one.masked !== undefined) {
-    const obligations = policy.obligations(principal, resource);
     const masked = [...new Set(acts.flatMap((act) => act.masked?.(obligations) ?? []))].sort();
     const want = [...new Set(one.masked)].sort();
     if (masked.join('\0') !== want.join('\0'))

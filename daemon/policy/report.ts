@@ -1,6 +1,7 @@
 /** What the policy commands print: like a compiler, one place a line with its source below. */
 import type { Decision } from '../core/decision.ts';
-import type { CaseResult } from './cases.ts';
+import type { Obligations } from '../core/mask.ts';
+import type { CaseResult, Classified } from './cases.ts';
 import type { Diagnostic } from './diagnostic.ts';
 import type { Explanation } from './explain.ts';
 import type { Checkup } from './load.ts';
@@ -87,8 +88,24 @@ function decisionLines(decision: Decision, paint: Paint): string[] {
   return lines;
 }
 
-export function explainReport({ decision, notes }: Explanation, what: string, paint: Paint): string {
-  const lines = [paint('bold', plain(what, 200)), ...decisionLines(decision, paint), ''];
+/** What becomes of an act that no rule denies, beside the decision. Empty: nothing, or that is not known. */
+function handlingLines(act: Classified, obligations: Obligations, paint: Paint): string[] {
+  const refused = act.refused?.(obligations) ?? null;
+  if (refused !== null) return [`${paint('red', 'refused all the same')}: ${plain(refused, 300)}`];
+  const masked = act.masked?.(obligations) ?? [];
+  return masked.length === 0 ? [] : [`${paint('yellow', 'masked')}: ${plain(masked.join(', '), 300)}`];
+}
+
+export function explainReport(
+  { decision, notes }: Explanation,
+  act: Classified,
+  obligations: Obligations,
+  what: string,
+  paint: Paint,
+): string {
+  const lines = [paint('bold', plain(what, 200)), ...decisionLines(decision, paint)];
+  if (decision.outcome !== 'deny') lines.push(...handlingLines(act, obligations, paint));
+  lines.push('');
   const width = Math.min(44, Math.max(0, ...notes.map(({ rule }) => rule.name.length)));
   for (const { rule, matches, why, decides } of notes) {
     const mark = decides ? paint('bold', '*') : ' ';

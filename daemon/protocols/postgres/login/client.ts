@@ -4,7 +4,7 @@
  * login needs a bounded reader anyway. Rows come as text.
  */
 import { SluiceError } from '../../../core/errors.ts';
-import { B, errorField, F, message } from '../wire.ts';
+import { B, errorField, F, message, rowDescription } from '../wire.ts';
 import { MessageReader } from './messages.ts';
 import { type LoggedIn, type LoginOptions, UpstreamLogin } from './upstream.ts';
 
@@ -68,9 +68,31 @@ export class QueryClient {
    * with a row of null. An exception in `take` breaks the connection.
    */
   stream(sql: string, take: (result: number, row: Row | null) => void): Promise<void> {
-    const answer = this.#last.then(() => this.#ask(sql, take));
-    this.#last = answer.catch(() => undefined);
-    return answer;
+    let result = -1;
+    return this.#turn(message(F.query, `${sql}\0`), (letter, body) => {
+      if (letter === B.rowDescription) take(++result, null);
+      else if (letter === B.dataRow && result >= 0) take(result, row(body));
+      else return false;
+      return true;
+    });
+  }
+
+  /**
+   * Names of the columns that one statement would give, without running it; null: it gives no rows of its own.
+   * @throws SluiceError UPSTREAM_QUERY, UPSTREAM_LOST, UPSTREAM_VIOLATION
+   */
+  async columns(sql: string): Promise<readonly string[] | null> {
+    let names: readonly string[] | null = null;
+    const request = [message(F.parse, `\0${sql}\0`, Buffer.alloc(2)), message(F.describe, 'S\0'), message(F.sync)];
+    await this.#turn(Buffer.concat(request), (letter, body) => {
+      if (letter === B.rowDescription) {
+        const fields = rowDescription(body);
+        if (fields === null) throw new SluiceError('UPSTREAM_VIOLATION', 'a RowDescription whose lengths lie came');
+        names = fields.map(({ name }) => name);
+      }
+      return DESCRIBED.has(letter);
+    });
+    return names;
   }
 
   /** Tells the server; the stream is the caller's to close. */
@@ -79,11 +101,18 @@ export class QueryClient {
     this.#stream.write(message(F.terminate));
   }
 
-  async #ask(sql: string, take: (result: number, row: Row | null) => void): Promise<void> {
+  /** One question, after those before it. `see` says whether it knows the message. */
+  #turn(request: Buffer, see: (letter: number, body: Buffer) => boolean): Promise<void> {
+    const answer = this.#last.then(() => this.#ask(request, see));
+    this.#last = answer.catch(() => undefined);
+    return answer;
+  }
+
+  async #ask(request: Buffer, see: (letter: number, body: Buffer) => boolean): Promise<void> {
     if (this.#broken !== null) throw this.#broken;
     try {
-      this.#stream.write(message(F.query, `${sql}\0`));
-      await this.#answer(take);
+      this.#stream.write(request);
+      await this.#answer(see);
     } catch (error) {
       if (!(error instanceof SluiceError && error.code === 'UPSTREAM_QUERY')) {
         this.#broken =
@@ -96,8 +125,7 @@ export class QueryClient {
     }
   }
 
-  async #answer(take: (result: number, row: Row | null) => void): Promise<void> {
-    let result = -1;
+  async #answer(see: (letter: number, body: Buffer) => boolean): Promise<void> {
     let failure: SluiceError | null = null;
     let bytes = 0;
     for (;;) {
@@ -112,9 +140,8 @@ export class QueryClient {
         continue;
       }
       const { letter, body } = next;
-      if (letter === B.rowDescription) take(++result, null);
-      else if (letter === B.dataRow && result >= 0) take(result, row(body));
-      else if (letter === B.error) {
+      if (see(letter, body)) continue;
+      if (letter === B.error) {
         failure = new SluiceError(
           'UPSTREAM_QUERY',
           `the server refused: ${errorField(body, 'M')} (SQLSTATE ${errorField(body, 'C')})`,
@@ -125,12 +152,15 @@ export class QueryClient {
       } else if (!PASSED.has(letter)) {
         throw new SluiceError(
           'UPSTREAM_VIOLATION',
-          `message ${JSON.stringify(String.fromCharCode(letter))} answers no simple query`,
+          `message ${JSON.stringify(String.fromCharCode(letter))} answers no question of ours`,
         );
       }
     }
   }
 }
+
+/** What answers Parse and Describe. */
+const DESCRIBED: ReadonlySet<number> = new Set([B.parseComplete, B.parameterDescription, B.rowDescription, B.noData]);
 
 const PASSED: ReadonlySet<number> = new Set([
   B.commandComplete,
