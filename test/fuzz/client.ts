@@ -124,6 +124,8 @@ function scene(random: Random): Buffer {
     [`${LONG}x`, `${LONG}y`],
   ] as const);
   const name = () => random.pick(names);
+  // What is used may itself go by a name, which changes.
+  const other = random.pick(['n1', 'n2', 'n3']);
   const maybe = (bytes: Buffer, probability = 0.85) => (random.chance(probability) ? [bytes] : []);
   const sync = () => maybe(message(F.sync), 0.6);
   const query = (text: string) => message(F.query, `${text}\0`);
@@ -133,35 +135,54 @@ function scene(random: Random): Buffer {
   const run = (text: string) => Buffer.concat([parse(text, ''), bind('', ''), execute('')]);
   const either = (text: string) =>
     random.chance(0.5) ? Buffer.concat([...sync(), query(text)]) : Buffer.concat([run(text), ...sync()]);
-  const use = random.pick([
-    'SHOW',
-    'READ',
-    'TOUCH',
-    `execute ${random.pick(SQL_NAMES)}`,
-    `fetch ${random.pick(SQL_NAMES)}`,
-  ]);
   const secret = random.pick(['SECRET', 'READ', 'LEAKFAIL']);
-  const change = () =>
-    random.pick([
-      () => either(`SET ${random.pick(['a', 'b'])}`),
-      () => either(`LOCAL ${random.pick(['a', 'b'])}`),
-      () => either(`MAYBE ${random.pick(['a', 'b'])}`),
-      () => either(`DEALLOCATE ${name()}; PREPARE ${name()} AS ${secret}`.split('; ')[random.below(2)]!),
-      () => query(`DEALLOCATE ${name()}; PREPARE ${name()} AS ${secret}`),
-      () => query(`CLOSE ${name()}; DECLARE ${name()} FOR ${secret}`),
-      () => query(`COMMIT; BEGIN; DECLARE ${name()} FOR ${secret}`),
-      () => either(`CLOSE ${name()}`),
-      () => either(`DECLARE ${name()} FOR ${secret}`),
-      () => either(random.pick(['BEGIN', 'COMMIT', 'ROLLBACK', 'DISCARD'])),
-      () => Buffer.concat([message(F.close, `S${name()}\0`), parse(secret, name())]),
-      () => Buffer.concat([message(F.close, `P${name()}\0`), parse(secret, ''), bind(name(), '')]),
-      () => bind('', 'nowhere'),
-    ])();
+  const ends = () => either(random.pick(['BEGIN', 'COMMIT', 'ROLLBACK', 'DISCARD']));
+  const themes = {
+    path: {
+      uses: ['READ', 'TOUCH'],
+      changes: [
+        () => either(`SET ${random.pick(['a', 'b'])}`),
+        () => either(`LOCAL ${random.pick(['a', 'b'])}`),
+        () => either(`MAYBE ${random.pick(['a', 'b'])}`),
+        () => Buffer.concat([run('BEGIN'), run(`SET ${random.pick(['a', 'b'])}`)]),
+        () => run('ROLLBACK'),
+        () => run('FAIL'),
+        ends,
+      ],
+    },
+    names: {
+      uses: ['SHOW', `execute ${other}`, `execute ${other}`],
+      changes: [
+        () => either(random.pick([`DEALLOCATE ${name()}`, `PREPARE ${name()} AS ${secret}`])),
+        () => query(`DEALLOCATE ${random.pick([other, name()])}; PREPARE ${random.pick([other, name()])} AS ${secret}`),
+        () => Buffer.concat([run(`DEALLOCATE ${other}`), run(`PREPARE ${other} AS ${secret}`)]),
+        () => Buffer.concat([message(F.close, `S${name()}\0`), parse(secret, name())]),
+        () => bind('', 'nowhere'),
+      ],
+    },
+    cursors: {
+      uses: ['SHOW', `fetch ${other}`],
+      changes: [
+        () => query(`CLOSE ${random.pick([other, name()])}; DECLARE ${random.pick([other, name()])} FOR ${secret}`),
+        () => Buffer.concat([run(`CLOSE ${other}`), run(`DECLARE ${other} FOR ${secret}`)]),
+        () => query(`COMMIT; BEGIN; DECLARE ${name()} FOR ${secret}`),
+        () => either(random.pick([`CLOSE ${name()}`, `DECLARE ${name()} FOR ${secret}`])),
+        () => Buffer.concat([message(F.close, `P${name()}\0`), parse(secret, ''), bind(name(), '')]),
+        ends,
+      ],
+    },
+  };
+  const { uses, changes } = random.pick(Object.values(themes));
+  const use = random.pick(uses);
+  const change = () => random.pick(changes)();
+  // What earlier scenes left would make most of this one fail.
+  const gone = [...names, other].map((each) => message(F.close, `S${each}\0`));
   return Buffer.concat([
+    ...maybe(Buffer.concat([message(F.sync), query('ROLLBACK'), ...gone, message(F.sync)]), 0.9),
     ...maybe(either(`SET ${random.pick(['a', 'b'])}`), 0.4),
     ...maybe(either('BEGIN'), 0.7),
-    ...maybe(query(`PREPARE ${name()} AS SHOW`), 0.3),
-    ...maybe(query(`DECLARE ${name()} FOR SHOW`), 0.3),
+    ...maybe(query(`PREPARE ${random.pick([other, name()])} AS SHOW`), 0.4),
+    ...maybe(query(`DECLARE ${random.pick([other, name()])} FOR SHOW`), 0.4),
     ...maybe(parse(use, name())),
     ...maybe(bind(name(), name())),
     ...sync(),
@@ -178,7 +199,7 @@ function scene(random: Random): Buffer {
 
 export function clientStream(random: Random, count: number): Buffer {
   const scenes = random.chance(0.6);
-  const make = () => (scenes && random.chance(0.7) ? scene(random) : one(random));
+  const make = () => (scenes && random.chance(0.9) ? scene(random) : one(random));
   return Buffer.concat(Array.from({ length: scenes ? Math.ceil(count / 10) : count }, make));
 }
 

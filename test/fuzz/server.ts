@@ -39,6 +39,7 @@ export class ModelServer {
   #session = START_PATH;
   #block: 'none' | 'open' | 'failed' = 'none';
   #skipping = false;
+  #maybes = 0;
   /** Statements after the COPY IN that runs, and how it was begun. */
   #copying: { readonly rest: readonly Statement[]; readonly simple: boolean } | null = null;
   /** The connection is broken: nothing is answered any more. */
@@ -384,8 +385,14 @@ export class ModelServer {
       return;
     }
     switch (verb) {
-      case 'SET':
       case 'MAYBE':
+        // set_config() for no row.
+        this.#maybes++;
+        if (this.#maybes % 2 === 0) break;
+        this.#session = name;
+        this.#path = name;
+        break;
+      case 'SET':
         this.#session = name;
         this.#path = name;
         break;

@@ -361,7 +361,9 @@ export class PostgresCodec implements Codec {
   #classifyWith(act: PgAct, catalog: Catalog): PgClassified | Promise<PgClassified> {
     const session = this.#session;
     const { prepared } = act.step === 'execute' && act.portal !== null ? act.portal : act;
-    const fresh = prepared?.catalog === catalog.version && prepared.path === session.pathGeneration;
+    // A portal stays what it was planned as at its Bind, wherever names lead by now.
+    const planned = act.step === 'execute' && prepared !== null;
+    const fresh = planned || (prepared?.catalog === catalog.version && prepared.path === session.pathGeneration);
     if (prepared !== null && fresh && !prepared.indirect) {
       return this.#keep(act, prepared.analyses, () => this.#namesOf(catalog));
     }
