@@ -174,12 +174,12 @@ export class SessionNames {
   /** The step failed or was skipped. */
   drop(changes: readonly Change[]): void {
     if (changes.length === 0) return;
+    // What was analysed in the meantime relied on it.
+    if (changes.some(movesPath)) this.pathGeneration++;
     if (this.#pending.length === 1 && changes.length === 1) {
       if (this.#pending[0]!.change === changes[0]) this.#pending.pop();
       return;
     }
-    // What was analysed in the meantime relied on it.
-    if (changes.some(movesPath)) this.pathGeneration++;
     this.#pending = this.#pending.filter((entry) => !changes.includes(entry.change));
   }
 
