@@ -43,7 +43,7 @@ def child(number, orders):
         os.read(orders, 1)
         return
     rows, errors, lost = 0, set(), False
-    while not select.select([orders], [], [], 0.02)[0]:
+    while not select.select([orders], [], [], 0.02 if lost else 0)[0]:
         try:
             if connection is None:
                 connection = connect()
