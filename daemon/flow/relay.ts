@@ -143,7 +143,8 @@ export class Relay implements Outlet {
   #pump(): void {
     this.#pumping = true;
     try {
-      while (!this.#ended) {
+      // What follows a goodbye is nobody's.
+      while (!this.#ended && !this.#leaving) {
         const unit = this.#codec.next();
         if (unit === null) break;
         const wait = this.#take(unit);

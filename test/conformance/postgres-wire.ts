@@ -113,10 +113,11 @@ function values(body: Buffer): string[] {
 /** A connection that is logged in. */
 export class Wire {
   readonly socket: net.Socket;
-  /** All bytes since the login. */
-  all: Buffer = Buffer.alloc(0);
-  /** Bytes not yet taken by a reading. */
+  #chunks: Buffer[] = [];
+  /** Begun and not ended. */
   #left: Buffer = Buffer.alloc(0);
+  /** Whole and not taken by a reading. */
+  #messages: Message[] = [];
   ended = false;
   /** Bytes per write. */
   pieces: number | undefined;
@@ -131,8 +132,11 @@ export class Wire {
       this.#wake = null;
     };
     socket.on('data', (chunk) => {
-      this.all = Buffer.concat([this.all, chunk]);
-      this.#left = Buffer.concat([this.#left, chunk]);
+      this.#chunks.push(chunk);
+      const bytes = Buffer.concat([this.#left, chunk]);
+      const whole = messages(bytes);
+      this.#left = bytes.subarray(whole.reduce((size, { body }) => size + 5 + body.length, 0));
+      for (const message of whole) this.#messages.push(message);
       wake();
     });
     for (const event of ['end', 'close', 'error'])
@@ -147,8 +151,13 @@ export class Wire {
     wire.send(startup(parameters));
     const login = await wire.ready();
     wire.key = login.find(({ letter }) => letter === 'K')?.body ?? Buffer.alloc(0);
-    wire.all = Buffer.alloc(0);
+    wire.#chunks = [];
     return wire;
+  }
+
+  /** All bytes since the login. */
+  get all(): Buffer {
+    return Buffer.concat(this.#chunks);
   }
 
   send(...bytes: readonly Buffer[]): this {
@@ -158,15 +167,9 @@ export class Wire {
 
   /** Messages up to and with the one that `last` accepts, or to the end of the connection. */
   async until(last: (message: Message) => boolean): Promise<Message[]> {
-    for (;;) {
-      const here = messages(this.#left);
-      const at = here.findIndex(last);
-      if (at >= 0 || this.ended) {
-        const taken = at < 0 ? here : here.slice(0, at + 1);
-        const size = taken.reduce((sum, { body }) => sum + 5 + body.length, 0);
-        this.#left = this.#left.subarray(size);
-        return taken;
-      }
+    for (let seen = 0; ; ) {
+      while (seen < this.#messages.length) if (last(this.#messages[seen++]!)) return this.#messages.splice(0, seen);
+      if (this.ended) return this.#messages.splice(0);
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

@@ -38,6 +38,7 @@ export interface Stage {
   limits: FlowLimits;
   /** Groups of whoever connects from now on. */
   groups: readonly string[];
+  readonly policyText: string;
   setPolicy(text: string): void;
   /** Resolves when there is a request for approval that was not seen before. */
   request(): Promise<string>;
@@ -64,7 +65,8 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     writeFileSync(path, text);
     return loadPolicy([path], options.kit);
   };
-  let policy = load(options.policy);
+  let text = options.policy;
+  let policy = load(text);
   const audit = await openAudit({ dir: join(dir, 'audit'), quotaBytes: 1 << 30, clock: Date.now });
   const recorded: Recorded[] = [];
   const faults: unknown[] = [];
@@ -116,8 +118,12 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     recorderFault: null,
     limits: LIMITS,
     groups: ['agents'],
-    setPolicy(text) {
-      policy = load(text);
+    get policyText() {
+      return text;
+    },
+    setPolicy(next) {
+      policy = load(next);
+      text = next;
     },
     async request() {
       for (;;) {
