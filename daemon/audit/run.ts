@@ -3,7 +3,7 @@
  * value. One record each, integers little-endian:
  *
  *   0  4  length of the canonical bytes, u32
- *   4  4  sequence number modulo 2^32, u32
+ *   4  4  sequence number modulo 2^32, u32; the rest of it is that of the run's first
  *   8  .. canonical bytes
  *
  * A run never reaches over a multiple of BLOCK. The number stands beside the event, so that one taken out of a run leaves

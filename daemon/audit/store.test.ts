@@ -186,6 +186,15 @@ test('a cut chain is not continued', async (t) => {
   await assert.rejects(open(dir), { code: 'AUDIT_BROKEN', message: /ends at event 0, but event 10/ });
 });
 
+test('there is a head before the first checkpoint, so that none is missing whenever the daemon dies', async (t) => {
+  const dir = place(t);
+  const store = await open(dir);
+  assert.equal(store.head()?.seq, 0);
+  await store.record(operation(1)).durable();
+  assert.deepEqual((await verifyChain(store, store.publicKey)).problems, []);
+  await store.close();
+});
+
 test('the key is private, and one that others can read is refused', async (t) => {
   const dir = place(t);
   await (await open(dir)).close();

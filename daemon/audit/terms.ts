@@ -7,29 +7,10 @@ import type { EventFields, EventInput } from '../core/event.ts';
 /** Events per block: the smaller, the less a query reads in vain; the larger, the fewer index entries an event costs. */
 export const BLOCK = 1024;
 
-type Indexed = readonly (readonly [name: string, field: 'type' | keyof EventFields])[];
+/** Names in a query. Only values of these are indexed; every other field is matched by reading. */
+const NAMES = ['TYPE', 'ERROR', 'SESSION', 'FLOW', 'SUBJECT', 'RESOURCE', 'DECISION', 'RULE', 'APPROVAL'] as const;
 
-/** Field name in a query, and the event's field. Only values of these are indexed; every other field is matched by reading. */
-const OWN: Indexed = [
-  ['TYPE', 'type'],
-  ['ERROR', 'error'],
-];
-/** Fields of `about`, when an event has that. */
-const ABOUT: Indexed = [
-  ['SESSION', 'session'],
-  ['FLOW', 'flow'],
-  ['SUBJECT', 'subject'],
-  ['RESOURCE', 'resource'],
-];
-/** Fields of `act`. */
-const ACT: Indexed = [
-  ['DECISION', 'decision'],
-  ['RULE', 'rule'],
-  ['APPROVAL', 'approval'],
-];
-const INDEXED: Indexed = [...OWN, ...ABOUT, ...ACT];
-
-export const INDEXED_NAMES: ReadonlySet<string> = new Set(INDEXED.map(([name]) => name));
+export const INDEXED_NAMES: ReadonlySet<string> = new Set(NAMES);
 
 const VALUE_CHARS = 200;
 
@@ -44,10 +25,13 @@ export interface FreshTerm {
   readonly seq: number;
 }
 
-/** Collects the terms of one block, each only once. Events are looked at when recorded, so that they need not be kept. */
+/**
+ * Collects the terms of one block, each only once. Events are looked at when recorded, so that they need not be kept; their
+ * fields are named one by one because this is done for every event.
+ */
 export class BlockTerms {
   readonly block: number;
-  readonly #seen: Map<string, Set<string>> = new Map(INDEXED.map(([name]) => [name, new Set()]));
+  readonly #seen: readonly Set<string>[] = NAMES.map(() => new Set());
   /** Shared parts whose terms are collected. */
   readonly #parts = new WeakSet<object>();
 
@@ -57,27 +41,40 @@ export class BlockTerms {
 
   /** Calls `fresh` for each term of the event that this block did not have yet. */
   add(event: EventInput, fresh: (key: string) => void): void {
-    this.#collect(event, OWN, fresh);
-    this.#part(event, event.about, ABOUT, fresh);
-    this.#part(event, event.act, ACT, fresh);
-  }
-
-  #part(event: EventInput, part: EventFields | undefined, fields: Indexed, fresh: (key: string) => void): void {
-    if (part === undefined) this.#collect(event, fields, fresh);
-    else if (!this.#parts.has(part)) {
-      this.#parts.add(part);
-      this.#collect(part as EventInput, fields, fresh);
+    this.#see(0, event.type, fresh);
+    if (event.error !== undefined) this.#see(1, event.error, fresh);
+    const { about, act } = event;
+    if (about === undefined) this.#addAbout(event, fresh);
+    else if (!this.#parts.has(about)) {
+      this.#parts.add(about);
+      this.#addAbout(about, fresh);
+    }
+    if (act === undefined) this.#addAct(event, fresh);
+    else if (!this.#parts.has(act)) {
+      this.#parts.add(act);
+      this.#addAct(act, fresh);
     }
   }
 
-  #collect(event: EventInput, fields: Indexed, fresh: (key: string) => void): void {
-    for (const [name, field] of fields) {
-      const value = event[field] as string | undefined;
-      if (value === undefined || value === null) continue;
-      const seen = this.#seen.get(name)!;
-      if (seen.has(value)) continue;
-      seen.add(value);
-      fresh(term(name, value));
-    }
+  #addAbout(fields: EventFields, fresh: (key: string) => void): void {
+    this.#see(2, fields.session, fresh);
+    this.#see(3, fields.flow, fresh);
+    this.#see(4, fields.subject, fresh);
+    this.#see(5, fields.resource, fresh);
+  }
+
+  #addAct(fields: EventFields, fresh: (key: string) => void): void {
+    this.#see(6, fields.decision, fresh);
+    this.#see(7, fields.rule, fresh);
+    this.#see(8, fields.approval, fresh);
+  }
+
+  /** @param name index in NAMES */
+  #see(name: number, value: string | null | undefined, fresh: (key: string) => void): void {
+    if (value === undefined || value === null) return;
+    const seen = this.#seen[name]!;
+    if (seen.has(value)) return;
+    seen.add(value);
+    fresh(term(NAMES[name]!, value));
   }
 }

@@ -187,6 +187,69 @@ test('two events exchanged: both places named', async (t) => {
   assert.match(found.problems[0]!.message, /in the place of event 800 stands event 801/);
 });
 
+test('what stands before an event within its run changed: that event is named', async (t) => {
+  const dir = await store(t);
+  for (const [offset, kind] of [
+    [0, 'changed'],
+    [3, 'changed'],
+    [4, 'removed'],
+    [5, 'changed'],
+    [7, 'changed'],
+  ] as const) {
+    let whole: Buffer = Buffer.alloc(0);
+    let first = 0;
+    await tamper(dir, (_, __, runs) => {
+      for (const { key, value } of runs.getRange({ start: 700, reverse: true, limit: 1 })) {
+        [first, whole] = [key, value];
+        const changed = Buffer.from(value);
+        const entry = unpack(changed, key).find(({ seq }) => seq === 700)!;
+        changed[entry.bytes.byteOffset - changed.byteOffset - 8 + offset]! ^= 2;
+        runs.putSync(key, changed);
+      }
+    });
+    const [problem] = (await verdict(dir)).problems;
+    assert.deepEqual([problem?.kind, problem?.seq], [kind, 700], `byte ${offset}`);
+    await tamper(dir, (_, __, runs) => void runs.putSync(first, whole));
+  }
+});
+
+test('a whole run removed, cut short, put twice or made to hold more: told', async (t) => {
+  const dir = await store(t);
+  let stored: { key: number; value: Buffer }[] = [];
+  await tamper(dir, (_, __, runs) => {
+    stored = [...runs.getRange({})].map(({ key, value }) => ({ key, value }));
+  });
+  const [run, next] = [stored[2]!, stored[3]!];
+  const cases: [string, number, (runs: Database<Buffer, number>) => void][] = [
+    ['removed', run.key, (runs) => void runs.removeSync(run.key)],
+    ['changed', next.key - 1, (runs) => void runs.putSync(run.key, run.value.subarray(0, -1))],
+    [
+      'moved',
+      run.key + 1,
+      (runs) => void runs.putSync(run.key + 1, run.value.subarray(unpack(run.value, run.key)[0]!.bytes.length + 8)),
+    ],
+    ['removed', run.key, (runs) => void runs.putSync(run.key, Buffer.alloc(0))],
+    [
+      'changed',
+      next.key - 1,
+      (runs) => void runs.putSync(run.key, Buffer.concat([run.value.subarray(0, -9), Buffer.alloc(9)])),
+    ],
+  ];
+  for (const [kind, seq, how] of cases) {
+    await tamper(dir, (_, __, runs) => how(runs));
+    const { problems } = await verdict(dir);
+    assert.ok(
+      problems.some((problem) => problem.kind === kind && problem.seq === seq),
+      `${kind} ${seq}: ${JSON.stringify(problems[0])}`,
+    );
+    await tamper(dir, (_, __, runs) => {
+      for (const key of [...runs.getKeys()]) runs.removeSync(key);
+      for (const { key, value } of stored) runs.putSync(key, value);
+    });
+  }
+  assert.deepEqual((await verdict(dir)).problems, []);
+});
+
 test('the tail cut off, also together with the newest checkpoint: the head tells', async (t) => {
   const dir = await store(t, 1_000);
   await tamper(dir, (events, marks) => {
