@@ -6,6 +6,7 @@
  */
 
 import type { Verdict } from '../protocol.ts';
+import { PendingChanges } from './pending.ts';
 import type { Analysis, Catalog, Names, Origin } from './sql/model.ts';
 import type { Field } from './wire.ts';
 
@@ -53,11 +54,6 @@ export type Change =
   | { readonly kind: 'commit' }
   | { readonly kind: 'catalog' };
 
-interface Pending {
-  readonly segment: number;
-  readonly change: Change;
-}
-
 const NO_NAMES: [string, Prepared][] = [];
 /** Most names a session may hold at once; a client that makes more is refused. */
 export const MAX_NAMES = 10_000;
@@ -84,7 +80,7 @@ export class SessionNames {
   #localPaths: (readonly string[])[] = [];
   #startPath: readonly string[] | null = null;
   readonly #payloads = new Set<string>();
-  #pending: Pending[] = [];
+  readonly #pending = new PendingChanges();
   /** DDL was acknowledged in a transaction that is still open. */
   dirty = false;
   inTransaction = false;
@@ -99,43 +95,29 @@ export class SessionNames {
   expect(change: Change): void {
     // What was analysed before is analysed anew from here on, and not only once the change is acknowledged.
     if (movesPath(change)) this.pathGeneration++;
-    this.#pending.push({ segment: this.segment, change });
+    this.#pending.push(this.segment, change);
   }
 
   /** True when something of an earlier segment is open that could change what a statement means. */
   get unsettled(): boolean {
-    const pending = this.#pending;
-    for (let i = 0; i < pending.length; i++) {
-      if (pending[i]!.segment === this.segment) return false;
-      const { change } = pending[i]!;
-      const unnamed = (change.kind === 'prepared' || change.kind === 'portal') && change.name === '';
-      // What a COMMIT ends is looked up by name.
-      if (!unnamed && change.kind !== 'commit') return true;
-    }
-    return false;
-  }
-
-  /** True when an earlier segment is open that makes or drops this very name. */
-  #open(kind: 'prepared' | 'portal', name: string): boolean {
-    return this.#pending.some(
-      ({ segment, change }) =>
-        segment !== this.segment &&
-        ((change.kind === kind && change.name === name) ||
-          change.kind === 'discard' ||
-          change.kind === 'all-prepared-gone' ||
-          (kind === 'portal' && endsPortal(change, name))),
-    );
+    // What a COMMIT ends is looked up by name, and so are the unnamed ones.
+    return !this.#pending.empty && this.#pending.someBefore(this.segment, ({ kind }) => kind !== 'commit');
   }
 
   #lookup<T>(kind: 'prepared' | 'portal', name: string, settled: Map<string, T>): T | null | 'wait' {
-    for (let i = this.#pending.length - 1; i >= 0; i--) {
-      const { segment, change } = this.#pending[i]!;
-      if (segment !== this.segment) break;
+    const pending = this.#pending;
+    if (pending.empty) return settled.get(name) ?? null;
+    const unnamed = name === '' ? pending.unnamed(kind) : undefined;
+    const own = unnamed?.segment === this.segment ? unnamed : undefined;
+    for (const { segment, change, order } of pending.others()) {
+      if (segment !== this.segment || (own !== undefined && order < own.order)) break;
       if (change.kind === kind && change.name === name) return change.value as T | null;
-      if (change.kind === 'discard' || (kind === 'prepared' && change.kind === 'all-prepared-gone')) return null;
-      if (kind === 'portal' && endsPortal(change, name)) return null;
+      if (ends(change, kind, name)) return null;
     }
-    if (this.#pending.length > 0 && this.#open(kind, name)) return 'wait';
+    if (own !== undefined) return madeBy(own.change) as T | null;
+    const open = (change: Change) => (change.kind === kind && change.name === name) || ends(change, kind, name);
+    // An earlier segment is open that makes or drops this very name.
+    if (unnamed !== undefined || pending.someBefore(this.segment, open)) return 'wait';
     return settled.get(name) ?? null;
   }
 
@@ -176,11 +158,7 @@ export class SessionNames {
     if (changes.length === 0) return;
     // What was analysed in the meantime relied on it.
     if (changes.some(movesPath)) this.pathGeneration++;
-    if (this.#pending.length === 1 && changes.length === 1) {
-      if (this.#pending[0]!.change === changes[0]) this.#pending.pop();
-      return;
-    }
-    this.#pending = this.#pending.filter((entry) => !changes.includes(entry.change));
+    for (const change of changes) this.#pending.remove(change);
   }
 
   #apply(change: Change): void {
@@ -261,7 +239,9 @@ export class SessionNames {
   /** Whether the client itself wrote this payload out in a NOTIFY. */
   sent(payload: string): boolean {
     if (this.#payloads.has(payload)) return true;
-    return this.#pending.some(({ change }) => change.kind === 'notify' && change.payload === payload);
+    for (const { change } of this.#pending.others())
+      if (change.kind === 'notify' && change.payload === payload) return true;
+    return false;
   }
 
   /** Something failed: what was set before it in the same transaction is undone. */
@@ -279,11 +259,15 @@ export class SessionNames {
     /** Of this segment. */
     const set: (readonly string[])[] = [];
     let stale = this.dirty;
-    const own = this.#pending.filter((entry) => entry.segment === this.segment);
+    const own: Change[] = [];
+    for (const { segment, change } of this.#pending.others()) {
+      if (segment !== this.segment) break;
+      own.unshift(change);
+    }
     const prepared = new Map<string, readonly Analysis[]>();
     for (const [name, value] of this.#prepared) if (name !== '') prepared.set(name, value.analyses);
     const cursors = new Map<string, readonly (readonly Origin[] | null)[]>(this.#cursors);
-    for (const { change } of own) {
+    for (const change of own) {
       if (change.kind === 'prepared' && change.value !== null) prepared.set(change.name, change.value.analyses);
       else if (change.kind === 'prepared') prepared.delete(change.name);
       else if (change.kind === 'cursor')
@@ -305,7 +289,7 @@ export class SessionNames {
   /** Whether names() is the same as for a fresh session: the common case, which callers cache. */
   get plain(): boolean {
     return (
-      this.#pending.length === 0 &&
+      this.#pending.empty &&
       this.#paths === null &&
       this.#localPaths.length === 0 &&
       this.#startPath === null &&
@@ -351,4 +335,14 @@ function endsPortal(change: Change, name: string): boolean {
     default:
       return false;
   }
+}
+
+/** Whether this name, where it is known afterwards, is not what it was before this change. */
+function ends(change: Change, kind: 'prepared' | 'portal', name: string): boolean {
+  if (change.kind === 'discard') return true;
+  return kind === 'portal' ? endsPortal(change, name) : change.kind === 'all-prepared-gone';
+}
+
+function madeBy(change: Change): Prepared | Portal | null {
+  return change.kind === 'prepared' || change.kind === 'portal' ? change.value : null;
 }
