@@ -29,7 +29,8 @@ export async function connectCatalog(
         credential,
         user: account,
         database,
-        parameters: { application_name: 'sluice catalog', default_transaction_read_only: 'on' },
+        // Reading waits for nobody: who holds the lock may wait for us.
+        parameters: { application_name: 'sluice catalog', default_transaction_read_only: 'on', lock_timeout: '500ms' },
         version: STARTUP.protocol30,
         encrypted: channel.encrypted,
         binding,

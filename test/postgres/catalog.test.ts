@@ -67,7 +67,7 @@ suite('catalog', { skip: postgresMissing() ?? false }, () => {
       credential: {},
       user: 'agent',
       database,
-      parameters: {},
+      parameters: { lock_timeout: '200ms' },
       version: STARTUP.protocol30,
       encrypted: false,
       binding: null,
@@ -280,6 +280,23 @@ suite('catalog', { skip: postgresMissing() ?? false }, () => {
     const catalog = await (await source('trap')).catalog();
     assert.equal(catalog.relation('evil', 'pg_class')!.kind, 'v');
     assert.deepEqual(catalog.searchPath, ['evil', 'pg_catalog']);
+  });
+
+  test('a transaction that locks a table does not keep the catalog from being read', async () => {
+    await server.psql('CREATE DATABASE locked');
+    await server.psql('CREATE TABLE base (a int); CREATE VIEW over AS SELECT a FROM base', 'locked');
+    const own = await source('locked');
+    const socket = connect(server.port, server.host);
+    sockets.push(socket);
+    await once(socket, 'connect');
+    const login = { credential: {}, user: server.user, database: 'locked', parameters: {}, version: STARTUP.protocol30 };
+    const holder = await QueryClient.login(streamOf(socket), { ...login, encrypted: false, binding: null });
+    await holder.query('BEGIN; TRUNCATE base');
+    const meanwhile = await own.catalog();
+    assert.equal(meanwhile.relation('public', 'over')!.definition, '?', 'what nobody can read, no parser takes');
+    assert.equal(meanwhile.relation('public', 'base')!.columns[0]!.name, 'a');
+    await holder.query('COMMIT');
+    assert.match((await own.catalog()).relation('public', 'over')!.definition!, /SELECT/);
   });
 
   test('a lost connection is an error, never an empty catalog', async () => {

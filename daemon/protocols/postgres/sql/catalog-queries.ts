@@ -82,8 +82,11 @@ const relations = (
 ) => `SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltype, c.relrowsecurity, ${definition}
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid ${which} ORDER BY c.oid`;
 
-const columns = (which: string) => `SELECT a.attrelid, a.attnum, a.attname, a.atttypid,
-    CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END
+const columns = (
+  which: string,
+  generated = 'pg_get_expr(d.adbin, d.adrelid)',
+) => `SELECT a.attrelid, a.attnum, a.attname, a.atttypid,
+    CASE WHEN a.attgenerated <> '' THEN ${generated} END
   FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind NOT IN ('i', 'I')
   LEFT JOIN pg_attrdef d ON a.attgenerated <> '' AND d.adrelid = a.attrelid AND d.adnum = a.attnum
   WHERE a.attrelid ${which} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum`;
@@ -103,17 +106,27 @@ export const SYSTEM_PARTS = {
   functions: functions(system, "''"),
 };
 
-/** `server`: server_version_num. */
-export function userParts(server: number) {
-  const body = server >= 140_000 ? 'coalesce(pg_get_function_sqlbody(p.oid), p.prosrc)' : 'p.prosrc';
+/** Stands for a text that could not be had. No parser takes it, so nothing is known of what it defines. */
+const UNREADABLE = "'?'";
+
+/**
+ * `server`: server_version_num. `locked`: without the functions that wait for locks on the relations that a text names:
+ * the transaction that holds them may be the one that waits for this catalog.
+ */
+export function userParts(server: number, locked = false) {
+  const text = (call: string) => (locked ? UNREADABLE : call);
+  const sql = locked
+    ? `CASE WHEN p.prosqlbody IS NULL THEN p.prosrc ELSE ${UNREADABLE} END`
+    : 'coalesce(pg_get_function_sqlbody(p.oid), p.prosrc)';
+  const body = server >= 140_000 ? sql : 'p.prosrc';
   return {
     schemas: 'SELECT nspname FROM pg_namespace ORDER BY oid',
-    relations: relations(user, "CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END"),
-    columns: columns(user),
+    relations: relations(user, `CASE WHEN c.relkind IN ('v', 'm') THEN ${text('pg_get_viewdef(c.oid)')} END`),
+    columns: columns(user, text('pg_get_expr(d.adbin, d.adrelid)')),
     inherits: `SELECT inhrelid, inhparent FROM pg_inherits WHERE inhrelid ${user} ORDER BY inhrelid, inhseqno`,
-    rules: `SELECT ev_class, pg_get_ruledef(oid) FROM pg_rewrite WHERE oid ${user} AND rulename <> '_RETURN' AND ev_enabled <> 'D' ORDER BY ev_class, rulename`,
+    rules: `SELECT ev_class, ${text('pg_get_ruledef(oid)')} FROM pg_rewrite WHERE oid ${user} AND rulename <> '_RETURN' AND ev_enabled <> 'D' ORDER BY ev_class, rulename`,
     triggers: `SELECT tgrelid, tgfoid FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D' ORDER BY tgrelid, tgname`,
-    policies: `SELECT polrelid, pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid) FROM pg_policy ORDER BY polrelid, polname`,
+    policies: `SELECT polrelid, ${text('pg_get_expr(polqual, polrelid)')}, ${text('pg_get_expr(polwithcheck, polrelid)')} FROM pg_policy ORDER BY polrelid, polname`,
     functions: functions(user, `CASE WHEN l.lanname IN ('internal', 'c') THEN '' ELSE ${body} END`),
     operators: `SELECT oprname, oprcode::oid FROM pg_operator WHERE oid ${user} ORDER BY oid`,
     // Row types are known by their relation; arrays of them add nothing.

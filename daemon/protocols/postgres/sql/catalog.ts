@@ -22,6 +22,8 @@ import {
 } from './catalog-queries.ts';
 import type { Catalog, Func, Relation } from './model.ts';
 
+/** Errcode of a lock that was not had within lock_timeout. */
+const LOCK_NOT_AVAILABLE = '55P03';
 const NONE: readonly never[] = Object.freeze([]);
 /** A view dropped while the catalog is read makes reading fail; another try sees it gone. */
 const TRIES = 3;
@@ -113,7 +115,13 @@ export class CatalogSource {
     const server = Number(first[0]?.[0]);
     if (!Number.isInteger(server)) throw new SluiceError('CATALOG_UNAVAILABLE', 'the server did not tell its version');
     this.#system ??= await this.#systems.of(first[1]?.[0] ?? '', () => this.#loadSystem());
-    return this.#loadUser(server, this.#system);
+    try {
+      return await this.#loadUser(server, this.#system, false);
+    } catch (error) {
+      if (!(error instanceof SluiceError && error.message.includes(`SQLSTATE ${LOCK_NOT_AVAILABLE}`))) throw error;
+      await this.#client.stream('ROLLBACK', () => {});
+      return this.#loadUser(server, this.#system, true);
+    }
   }
 
   async #loadSystem(): Promise<Objects> {
@@ -131,7 +139,8 @@ export class CatalogSource {
     return objects;
   }
 
-  async #loadUser(server: number, system: Objects): Promise<Snapshot> {
+  /** `locked`: somebody keeps relations locked that views and the like name; what those do stays unknown for now. */
+  async #loadUser(server: number, system: Objects, locked: boolean): Promise<Snapshot> {
     const objects = new Objects(false);
     const builder = new Snapshot(server, system, objects, (this.#snapshot?.version ?? 0) + 1);
     const digest = createHash('sha256');
@@ -141,7 +150,7 @@ export class CatalogSource {
     let found: Row = [];
     let setting: string | null = null;
     let pathNow: string[] = [];
-    const parts = userParts(server);
+    const parts = userParts(server, locked);
     const steps: [string, ((row: Row) => void) | null][] = [
       [BEGIN, null],
       [IDENTITY, ([, user, database, path]) => builder.session(user!, database!, JSON.parse(path!))],
@@ -207,8 +216,9 @@ export class CatalogSource {
     this.#pathIsSet = setting !== null;
     if (setting !== null) builder.searchPath = withoutImplicit(pathNow);
     builder.complete();
-    this.#seen = found[0] ?? '';
-    this.#fingerprint = found[1] ?? '';
+    // One that lacks texts counts as changed at the next look.
+    this.#seen = locked ? '' : (found[0] ?? '');
+    this.#fingerprint = locked ? '' : (found[1] ?? '');
     const content = digest.digest('hex');
     if (this.#snapshot !== null && content === this.#content) return this.#snapshot;
     this.#content = content;
