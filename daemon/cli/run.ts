@@ -103,7 +103,7 @@ export function agentEnvironment(
     if (value !== undefined && !(user !== null && OF_CALLER.test(name))) out[name] = value;
   }
   if (user !== null) {
-    Object.assign(out, { HOME: user.home || '/', USER: user.user, LOGNAME: user.user, SHELL: user.shell || '/bin/sh' });
+    Object.assign(out, { HOME: user.home || '/', USER: user.user, LOGNAME: user.user, SHELL: usableShell(user.shell) });
   }
   // An empty value is one that the user set.
   for (const [name, value] of Object.entries(environment)) out[name] ??= value;
@@ -122,4 +122,9 @@ function shown(command: readonly string[]): string[] {
     left -= word.length + 1;
   }
   return words;
+}
+
+/** Accounts of agents often have none, and tools that start $SHELL would end there. */
+function usableShell(shell: string | undefined): string {
+  return !shell || /\/(nologin|false)$/.test(shell) ? '/bin/sh' : shell;
 }

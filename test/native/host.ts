@@ -166,7 +166,7 @@ function firstLine(child: ChildProcess, from: 'stdout' | 'stderr', wanted: RegEx
   return new Promise((resolve, reject) => {
     const seen: string[] = [];
     const timer = setTimeout(() => reject(new Error(`no such line as ${wanted}: ${seen.join('\n')}`)), START_MS);
-    child.once('exit', (status) => {
+    child.once('close', (status) => {
       clearTimeout(timer);
       reject(new Error(`ended with ${status}: ${seen.join('\n')}`));
     });
