@@ -20,12 +20,13 @@ import { type HostKey, loadHostKey, type Mark, type Pruned, readHead, replaceFil
 import { Chunks } from './chunks.ts';
 import { FRAME_HEADER, Journal, putFrame } from './journal.ts';
 import type { Log } from './log.ts';
+import { Pending } from './pending.ts';
 import { Quota } from './quota.ts';
 import { type End, recover } from './recovery.ts';
 import { Residency } from './residency.ts';
-import { type Entry, putHeader, RECORD_HEADER, unpack } from './run.ts';
+import { type Entry, putHeader, RECORD_HEADER } from './run.ts';
 import { type Span, Table } from './table.ts';
-import { BLOCK, BlockTerms, type FreshTerm } from './terms.ts';
+import { BLOCK } from './terms.ts';
 import { Turn } from './turn.ts';
 
 export interface AuditOptions {
@@ -44,9 +45,6 @@ export interface AuditOptions {
 /** Journal space that only events which end something may use. */
 const JOURNAL_RESERVE = 4 * 1_048_576;
 const DRAIN_MS = 200;
-/** One transaction each: several at once, one of them failing, leave lmdb-js with promises that never settle. */
-const DRAIN_MAX = 16_384;
-const DRAIN_MAX_BYTES = 8_388_608;
 /** So much waiting is drained at once. */
 const DRAIN_EVENTS = 4_096;
 const DRAIN_BYTES = 2_097_152;
@@ -73,13 +71,7 @@ export class AuditStore implements Recorder, Log {
   readonly #quota: Quota;
   readonly #encoder = new Encoder();
   readonly #chunks = new Chunks();
-  /** Committed, not in LMDB yet. Oldest first, no gap. */
-  #pending: Turn[] = [];
-  #pendingEvents = 0;
-  #pendingBytes = 0;
-  /** Terms of events that are not in LMDB yet, by number. */
-  #fresh: FreshTerm[] = [];
-  #terms = new BlockTerms(-1);
+  readonly #pending = new Pending();
   #next: number;
   #hash: string;
   #time = 0;
@@ -169,7 +161,7 @@ export class AuditStore implements Recorder, Log {
     const end = this.#encoder.put(chunks.bytes, start, this.#next, time, this.#hash);
     this.#hash = digest(chunks.bytes.subarray(start, end));
     putHeader(chunks.bytes, chunks.at, end - start, this.#next);
-    this.#terms.add(event, this.#addTerm);
+    this.#pending.index(event, this.#next);
     chunks.at = turn.end = end;
     this.#time = turn.to = time;
     turn.last = this.#next++;
@@ -207,17 +199,11 @@ export class AuditStore implements Recorder, Log {
   #begin(most: number, time: number): Turn {
     const chunks = this.#chunks;
     if (!chunks.has(FRAME_HEADER + most)) chunks.next(FRAME_HEADER + most, this.#next - 1);
-    const block = Math.floor(this.#next / BLOCK);
-    if (block !== this.#terms.block) this.#terms = new BlockTerms(block);
     chunks.at += FRAME_HEADER;
     setImmediate(this.#commitTurn);
     this.#turn = new Turn(this.#next, this.#hash, chunks.bytes, chunks.at, time, this.#requestSync);
     return this.#turn;
   }
-
-  readonly #addTerm = (key: string): void => {
-    this.#fresh.push({ key, seq: this.#next });
-  };
 
   readonly #commitTurn = (): void => this.#commit();
 
@@ -239,15 +225,13 @@ export class AuditStore implements Recorder, Log {
     }
     turn.after = this.#hash;
     this.#pending.push(turn);
-    this.#pendingEvents += turn.last - turn.first + 1;
-    this.#pendingBytes += turn.end - turn.start;
     this.#committed = turn.last;
     this.#undurable.push(turn);
-    if (this.#pendingBytes < SLOW_BYTES) turn.commit();
+    if (this.#pending.bytes < SLOW_BYTES) turn.commit();
     else this.#withheld.push(turn);
     this.#syncTimer ??= setTimeout(this.#requestSync, SYNC_MS);
-    if (this.#admission.refusal === null && this.#quota.reached(this.#pendingBytes))
-      this.#admission.refuse(this.#quota.refusal(this.#pendingBytes), 'new');
+    if (this.#admission.refusal === null && this.#quota.reached(this.#pending.bytes))
+      this.#admission.refuse(this.#quota.refusal(this.#pending.bytes), 'new');
     if (this.#full) void this.#drain();
     else this.#drainTimer ??= setTimeout(this.#drainSoon, DRAIN_MS);
     for (const listener of this.#listeners) listener();
@@ -258,12 +242,11 @@ export class AuditStore implements Recorder, Log {
     this.#chunks.at = turn.start - FRAME_HEADER;
     this.#next = turn.first;
     this.#hash = turn.before;
-    while ((this.#fresh.at(-1)?.seq ?? 0) >= turn.first) this.#fresh.pop();
-    this.#terms = new BlockTerms(-1);
+    this.#pending.takeBack(turn.first);
   }
 
   get #full(): boolean {
-    return this.#pendingEvents >= DRAIN_EVENTS || this.#pendingBytes >= DRAIN_BYTES;
+    return this.#pending.events >= DRAIN_EVENTS || this.#pending.bytes >= DRAIN_BYTES;
   }
 
   readonly #requestSync = (): void => {
@@ -321,7 +304,7 @@ export class AuditStore implements Recorder, Log {
       for (const turn of this.#withheld.splice(0)) turn.commit();
       const { refusal } = this.#admission;
       if (refusal === null && this.#full) void this.#drain();
-      else if (this.#pending.length > 0 && !this.#closed)
+      else if (this.#pending.turns > 0 && !this.#closed)
         this.#drainTimer ??= setTimeout(this.#drainSoon, refusal === null ? DRAIN_MS : RETRY_MS);
     });
     return this.#draining;
@@ -329,16 +312,8 @@ export class AuditStore implements Recorder, Log {
 
   async #drainOnce(): Promise<void> {
     this.#residency.trim();
-    let count = 0;
-    let events = 0;
-    let bytes = 0;
-    for (; count < this.#pending.length && events < DRAIN_MAX && bytes < DRAIN_MAX_BYTES; count++) {
-      const { first, last, start, end } = this.#pending[count]!;
-      events += last - first + 1;
-      bytes += end - start;
-    }
-    const turns = this.#pending.slice(0, count);
-    const last = turns.at(-1);
+    const batch = this.#pending.batch();
+    const last = batch.turns.at(-1);
     try {
       if (last !== undefined) {
         const due =
@@ -346,19 +321,15 @@ export class AuditStore implements Recorder, Log {
           this.#options.clock() - this.#lastMark.time >= CHECKPOINT_MS ||
           this.#closed;
         const mark = due ? this.#sign('checkpoint', last.last, last.after) : null;
-        const terms = this.#fresh.filter(({ seq }) => seq <= last.last);
-        await this.#table.put(turns, terms, mark);
-        this.#pending.splice(0, count);
-        this.#pendingEvents -= events;
-        this.#pendingBytes -= bytes;
-        this.#fresh = this.#fresh.filter(({ seq }) => seq > last.last);
+        await this.#table.put(batch.turns, batch.terms, mark);
+        this.#pending.drop(batch);
         this.#settle(last.last);
         this.#journal.release(last.last);
         this.#chunks.release(last.last);
         if (mark !== null) await this.#putHead(mark);
       }
-      for (let steps = 1 + events / (PRUNE_BLOCKS * BLOCK); steps > 0 && (await this.#prune()); ) steps--;
-      this.#checkQuota(bytes);
+      for (let steps = 1 + batch.events / (PRUNE_BLOCKS * BLOCK); steps > 0 && (await this.#prune()); ) steps--;
+      this.#checkQuota(batch.bytes);
     } catch (error) {
       const refusal = refusalFor(error, 'events could not be put into the audit store', this.#options.dir);
       this.#admission.refuse(refusal, 'new');
@@ -405,10 +376,10 @@ export class AuditStore implements Recorder, Log {
   // --- refusing and recovering
 
   #checkQuota(putBytes: number): void {
-    this.#quota.put(putBytes, this.#pendingBytes, this.#admission.refusal !== null);
-    if (this.#quota.reached(this.#pendingBytes))
-      this.#admission.refuse(this.#quota.refusal(this.#pendingBytes), this.#quota.exceeded ? 'all' : 'new');
-    else if (!this.#suspect || this.#pending.length === 0) {
+    this.#quota.put(putBytes, this.#pending.bytes, this.#admission.refusal !== null);
+    if (this.#quota.reached(this.#pending.bytes))
+      this.#admission.refuse(this.#quota.refusal(this.#pending.bytes), this.#quota.exceeded ? 'all' : 'new');
+    else if (!this.#suspect || this.#pending.turns === 0) {
       this.#suspect = false;
       this.#admission.accept();
     }
@@ -417,7 +388,7 @@ export class AuditStore implements Recorder, Log {
   /** Tries again what failed: puts what is pending into LMDB, or, with nothing pending, one small value. */
   readonly #tryAgain = (): void => {
     if (this.#closed || this.#draining !== null) return;
-    if (this.#pending.length > 0) void this.#drain();
+    if (this.#pending.turns > 0) void this.#drain();
     else {
       this.#draining = this.#table
         .setState('probe', Math.round(this.#options.clock()))
@@ -441,7 +412,7 @@ export class AuditStore implements Recorder, Log {
   *read(from: number, to: number, reverse = false): Generator<Entry> {
     const end = Math.min(to, this.#committed + 1);
     const edge = this.#edge;
-    const tail = this.#tail(from, end);
+    const tail = this.#pending.read(from, end);
     if (reverse) yield* tail.reverse();
     yield* this.#table.read(from, Math.min(end, edge), reverse);
     if (!reverse) yield* tail;
@@ -450,25 +421,12 @@ export class AuditStore implements Recorder, Log {
 
   /** First event that is not in LMDB. */
   get #edge(): number {
-    return this.#pending[0]?.first ?? this.#committed + 1;
-  }
-
-  /** Those of the events wanted that are not in LMDB, oldest first. */
-  #tail(from: number, to: number): Entry[] {
-    let at = this.#pending.length;
-    while (at > 0 && this.#pending[at - 1]!.last >= from) at--;
-    const entries: Entry[] = [];
-    for (; at < this.#pending.length && this.#pending[at]!.first < to; at++) {
-      const { chunk, start, end, first } = this.#pending[at]!;
-      for (const entry of unpack(chunk.subarray(start, end), first))
-        if (entry.seq >= from && entry.seq < to) entries.push(entry);
-    }
-    return entries;
+    return this.#pending.first ?? this.#committed + 1;
   }
 
   blocksOf(name: string, values: readonly string[], prefix: boolean): Set<number> {
     const blocks = this.#table.blocksOf(name, values, prefix);
-    for (const { first } of this.#pending) blocks.add(Math.floor(first / BLOCK));
+    this.#pending.addBlocks(blocks);
     return blocks;
   }
 
@@ -511,12 +469,12 @@ export class AuditStore implements Recorder, Log {
     this.#admission.stop();
     await this.#draining;
     let left = -1;
-    while (this.#pending.length > 0 && this.#pending.length !== left) {
-      left = this.#pending.length;
+    while (this.#pending.turns > 0 && this.#pending.turns !== left) {
+      left = this.#pending.turns;
       await this.#drain();
     }
     if (this.#drainTimer !== null) clearTimeout(this.#drainTimer);
-    if (this.#pending.length === 0 && this.#committed > this.#lastMark.seq) {
+    if (this.#pending.turns === 0 && this.#committed > this.#lastMark.seq) {
       const mark = this.#sign('checkpoint', this.#committed, this.#hash);
       await this.#table.put([], [], mark);
       await this.#putHead(mark);
