@@ -37,6 +37,9 @@ export interface CodecOptions {
 /** What sets a search_path for certain; set_config() may be called for no row, or for the transaction only. */
 const SETS = new Set(['SET', 'RESET', 'DISCARD', 'DISCARD ALL']);
 
+/** What runs procedural code at the top, where it may COMMIT and ROLLBACK. */
+const CODE = new Set(['CALL', 'DO']);
+
 /** Names are kept up to here by the server, bytes: NAMEDATALEN - 1. */
 const MAX_NAME = 63;
 
@@ -485,7 +488,7 @@ export class PostgresCodec implements Codec {
 
   /** Most statements change nothing that a session means by names. */
   #expectChanges(analyses: readonly Analysis[]): readonly (readonly Change[])[] {
-    if (analyses.every((analysis) => analysis.changes.length === 0)) return UNCHANGED;
+    if (analyses.every(({ changes, operation }) => changes.length === 0 && !CODE.has(operation.verb))) return UNCHANGED;
     const changes = analyses.map((analysis) => this.#changes(analysis));
     for (const change of changes.flat()) this.#session.expect(change);
     return changes;
@@ -493,6 +496,8 @@ export class PostgresCodec implements Codec {
 
   #changes(analysis: Analysis): Change[] {
     const made: Change[] = [];
+    // Their code may end the transaction that a search_path was set in.
+    if (CODE.has(analysis.operation.verb)) made.push({ kind: 'rollback' });
     for (const change of analysis.changes) {
       switch (change.kind) {
         case 'search-path':

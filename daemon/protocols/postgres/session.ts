@@ -303,12 +303,16 @@ export class SessionNames {
     return this.#prepared.size - (this.#prepared.has('') ? 1 : 0);
   }
 
-  /** ReadyForQuery came: cursors without hold are gone with their transaction, but which ones hold is not kept: all stay. */
+  /**
+   * ReadyForQuery came. Cursors without hold are gone with their transaction, and a function may open another under such a
+   * name; which ones hold is not known. So none is known any more, and what is fetched from one is masked whole.
+   */
   ready(status: number): void {
     this.inTransaction = status !== 0x49;
     if (this.inTransaction) return;
     this.#portals.clear();
     this.#localPaths = [];
+    this.#cursors.clear();
     if (this.#settling && this.#paths !== null) {
       this.#paths = this.#paths.slice(-1);
       if (this.#paths[0] === DEFAULT) this.#paths = null;
