@@ -99,8 +99,9 @@ export class Analyzer {
       const first = work();
       const analysis = 'needs' in first ? await this.#settle(first, work) : first;
       analyses.push(analysis);
-      for (const change of analysis.changes) now = after(now, names, change);
-      transient ||= TRANSIENT.has(tagOf(statement.tree as Node));
+      const tag = tagOf(statement.tree as Node);
+      for (const change of analysis.changes) now = after(now, names, change, tag === 'VariableSetStmt');
+      transient ||= TRANSIENT.has(tag);
     }
     if (transient) {
       this.#keepSql(text, batch);
@@ -212,15 +213,18 @@ export class Analyzer {
   }
 }
 
-/** What names mean after a change that the server is going to make. `start`: before the whole text. */
-function after(names: Names, start: Names, change: SessionChange): Names {
+/**
+ * What names mean after a change that the server is going to make. `start`: before the whole text. `certain`: it is made
+ * whenever the statement succeeds; a set_config() in a query may not even be called.
+ */
+function after(names: Names, start: Names, change: SessionChange, certain: boolean): Names {
   switch (change.kind) {
     case 'search-path': {
       const all = [...names.catalog.schemas];
       if (change.path === 'unknown') return { ...names, paths: [...names.paths, all] };
       if (change.path === 'default')
         return { ...names, paths: [...start.paths, ...names.paths, names.catalog.searchPath] };
-      return { ...names, paths: [change.path] };
+      return { ...names, paths: certain ? [change.path] : [...names.paths, change.path] };
     }
     case 'rollback':
     case 'rollback-to':

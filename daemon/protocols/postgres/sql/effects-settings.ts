@@ -99,12 +99,17 @@ export function settingEffect(name: string, value: string | null | undefined): S
 /** A list of identifiers as search_path has it, `"$user"` resolved; null when it can't be read. */
 export function pathOf(list: string, user: string): string[] | null {
   const path: string[] = [];
-  const part = /\s*(?:"((?:[^"]|"")*)"|([^\s,"]+))\s*(,|$)/y;
-  if (list.trim() === '') return path;
+  // Blanks and letters of ASCII alone, as SplitIdentifierString in varlena.c takes them.
+  const part = /[ \t\n\r\f\v]*(?:"((?:[^"]|"")*)"|([^ \t\n\r\f\v,"]+))[ \t\n\r\f\v]*(,|$)/y;
+  if (/^[ \t\n\r\f\v]*$/.test(list)) return path;
   for (;;) {
     const found = part.exec(list);
     if (found === null) return null;
-    path.push(found[1] !== undefined ? found[1].replaceAll('""', '"') : found[2]!.toLowerCase());
+    path.push(
+      found[1] !== undefined
+        ? found[1].replaceAll('""', '"')
+        : found[2]!.replace(/[A-Z]/g, (letter) => letter.toLowerCase()),
+    );
     if (found[3] === '') break;
   }
   return path.map((name) => (name === '$user' ? user : name)).filter((name) => name !== '');
