@@ -132,7 +132,7 @@ test('explain goes through every rule', async () => {
 test('diff lists recorded decisions that would change', async () => {
   const event = (over: object) =>
     `${JSON.stringify({ type: 'operation', resource: 'shop', subject: 'a', groups: ['g'], verb: 'SELECT', text: 'select 1', accesses: on('read', 'public.t'), decision: 'allow', rule: 'r', time: 0, ...over })}\n`;
-  const same = write('same.jsonl', event({}) + event({ type: 'result' }) + '\n');
+  const same = write('same.jsonl', `${event({}) + event({ type: 'result' })}\n`);
   assert.deepEqual(await run('diff', GOOD, '--exit-code', '--events', same), {
     out: '1 operation: none would change, 1 as before\n',
     status: 0,

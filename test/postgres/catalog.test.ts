@@ -289,7 +289,13 @@ suite('catalog', { skip: postgresMissing() ?? false }, () => {
     const socket = connect(server.port, server.host);
     sockets.push(socket);
     await once(socket, 'connect');
-    const login = { credential: {}, user: server.user, database: 'locked', parameters: {}, version: STARTUP.protocol30 };
+    const login = {
+      credential: {},
+      user: server.user,
+      database: 'locked',
+      parameters: {},
+      version: STARTUP.protocol30,
+    };
     const holder = await QueryClient.login(streamOf(socket), { ...login, encrypted: false, binding: null });
     await holder.query('BEGIN; TRUNCATE base');
     const meanwhile = await own.catalog();
