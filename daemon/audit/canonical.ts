@@ -47,11 +47,13 @@ const ABOUT = labelled([
   ['database', 'string'],
 ]);
 const OP = labelled([['op', 'number']]);
+const TEXT = labelled([
+  ['text', 'text'],
+  ['textBytes', 'number'],
+]);
 /** What, and what was decided: `act`. */
 const ACT = labelled([
   ['verb', 'string'],
-  ['text', 'text'],
-  ['textBytes', 'number'],
   ['fingerprint', 'string'],
   ['accesses', 'accesses'],
   ['decision', 'string'],
@@ -78,7 +80,7 @@ export const FIELD_NAMES: readonly string[] = [
   'seq',
   'time',
   'type',
-  ...[...ABOUT, ...OP, ...ACT, ...OUTCOME].map(([name]) => name),
+  ...[...ABOUT, ...OP, ...TEXT, ...ACT, ...OUTCOME].map(([name]) => name),
   'cut',
   'prev',
   'hash',
@@ -100,6 +102,7 @@ const NONE: Encoded = { bytes: Buffer.alloc(0), cut: null };
 const LEAD = Buffer.from(`{"schema":${EVENT_SCHEMA},"seq":`);
 const TIME = Buffer.from(',"time":');
 const OP_LABEL = Buffer.from(',"op":');
+const TEXT_LABEL = Buffer.from(',"text":');
 const ROWS = Buffer.from(',"rows":');
 const BYTES_IN = Buffer.from(',"bytesIn":');
 const BYTES_OUT = Buffer.from(',"bytesOut":');
@@ -122,6 +125,9 @@ export class Encoder {
   #type: Buffer = NONE.bytes;
   #about: Encoded = NONE;
   #op: number | undefined;
+  /** JSON of a text that is whole; else `#texts`. */
+  #text: string | null = null;
+  #texts: Encoded = NONE;
   #act: Encoded = NONE;
   /** Null: the numbers below are all there is. */
   #outcome: Encoded | null = null;
@@ -136,16 +142,20 @@ export class Encoder {
     this.#type = this.#types.get(input.type) ?? this.#newType(input.type);
     this.#about = input.about === undefined ? this.#own(input, ABOUT) : this.#shared(input.about, ABOUT);
     this.#op = Number.isFinite(input.op) ? input.op : undefined;
+    this.#takeText(input);
     if (input.act !== undefined) this.#act = this.#shared(input.act, ACT);
     else this.#act = input.type === 'result' && hasNoAct(input) ? NONE : this.#own(input, ACT);
     this.#takeOutcome(input);
     this.#cut = NONE.bytes;
-    if (this.#about.cut !== null || this.#act.cut !== null || (this.#outcome !== null && this.#outcome.cut !== null)) {
-      const cut = [...(this.#about.cut ?? []), ...(this.#act.cut ?? []), ...(this.#outcome?.cut ?? [])];
+    const outcome = this.#outcome ?? NONE;
+    if (this.#about.cut !== null || this.#texts.cut !== null || this.#act.cut !== null || outcome.cut !== null) {
+      const cut = [this.#about, this.#texts, this.#act, outcome].flatMap((part) => part.cut ?? []);
       this.#cut = Buffer.from(`,"cut":${JSON.stringify(cut)}`);
     }
-    const { bytes } = this.#outcome ?? NONE;
-    return this.#about.bytes.length + this.#act.bytes.length + bytes.length + this.#cut.length + FIXED_BYTES;
+    // A UTF-16 unit is at most three bytes of UTF-8.
+    const text = this.#text === null ? this.#texts.bytes.length : 3 * this.#text.length;
+    const shared = this.#about.bytes.length + this.#act.bytes.length;
+    return shared + text + outcome.bytes.length + this.#cut.length + FIXED_BYTES;
   }
 
   /** Writes the canonical form of the event taken; returns where it ends. */
@@ -157,6 +167,11 @@ export class Encoder {
     at = putBytes(into, at, this.#type);
     at = putBytes(into, at, this.#about.bytes);
     at = putField(into, at, OP_LABEL, this.#op);
+    if (this.#text === null) at = putBytes(into, at, this.#texts.bytes);
+    else {
+      at = putBytes(into, at, TEXT_LABEL);
+      at += into.write(this.#text, at, 'utf8');
+    }
     at = putBytes(into, at, this.#act.bytes);
     if (this.#outcome !== null) at = putBytes(into, at, this.#outcome.bytes);
     else {
@@ -175,6 +190,17 @@ export class Encoder {
   encode(input: EventInput, seq: number, time: number, prev: string): string {
     const bytes = Buffer.allocUnsafe(this.take(input));
     return bytes.toString('utf8', 0, this.put(bytes, 0, seq, time, prev));
+  }
+
+  /** Most texts are whole, and no two events in a row have the same: these are not made into bytes twice. */
+  #takeText(input: EventInput): void {
+    const { text } = input;
+    this.#texts = NONE;
+    this.#text = null;
+    if (text === undefined && input.textBytes === undefined) return;
+    if (text !== undefined && input.textBytes === undefined && text.length * 3 <= TEXT_BYTES)
+      this.#text = JSON.stringify(text);
+    else this.#texts = this.#own(input, TEXT);
   }
 
   #takeOutcome(input: EventInput): void {
@@ -284,8 +310,6 @@ function plain(value: number | undefined): boolean {
 function hasNoAct(input: EventInput): boolean {
   return (
     input.verb === undefined &&
-    input.text === undefined &&
-    input.textBytes === undefined &&
     input.fingerprint === undefined &&
     input.accesses === undefined &&
     input.decision === undefined &&

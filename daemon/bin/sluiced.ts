@@ -13,7 +13,9 @@ import { SluiceError } from '../core/errors.ts';
 import type { Session } from '../core/principal.ts';
 import { Credentials } from '../credentials/credentials.ts';
 import { Flows } from '../flow/flows.ts';
+import { Outbox } from '../flow/outbox.ts';
 import { type FlowParts, LIMITS } from '../flow/parts.ts';
+import { openSend } from '../flow/send.ts';
 import { LocalUsers } from '../identify/local.ts';
 import { loginUid, sessionOfPid } from '../identify/process.ts';
 import { Sessions } from '../identify/sessions.ts';
@@ -102,6 +104,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     tokenIs: (session, text) => sessions.tokenIs(session, text),
     verifier: (session) => sessions.verifier(session),
     onFault,
+    outbox: new Outbox(openSend(config.library)),
     limits: { ...LIMITS, greeting: config.limits.greetingSeconds * 1000, stall: config.limits.stallSeconds * 1000 },
   };
   flows.serve(parts, new Map([[postgres.protocol.name, postgres.protocol]]));

@@ -28,8 +28,8 @@ export interface EventInput extends EventFields {
    * change meanwhile. An event that has it has none of these fields itself.
    */
   readonly about?: EventFields;
-  /** The same for the fields `verb` to `masks`. */
-  readonly act?: EventFields;
+  /** The same for the fields `verb` to `masks`; the text of a statement is each event's own. */
+  readonly act?: Omit<EventFields, 'text' | 'textBytes'>;
 }
 
 /** In the order in which they are stored. */
@@ -51,10 +51,10 @@ export interface EventFields {
   readonly database?: string;
   /** Number of the operation within its flow, from 1. `result` repeats the number of its operation. */
   readonly op?: number;
-  readonly verb?: string;
   /** Statement text, cut to the configured length; `textBytes` says how long it was. */
   readonly text?: string;
   readonly textBytes?: number;
+  readonly verb?: string;
   readonly fingerprint?: string;
   readonly accesses?: readonly Access[];
   readonly decision?: 'allow' | 'deny' | 'approve';

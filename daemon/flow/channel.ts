@@ -100,9 +100,15 @@ export class SocketChannel implements Channel {
   release(): { socket: net.Socket; left: Buffer } {
     this.#leave();
     this.#socket.off('error', this.#onError);
+    // What came after the pause.
+    for (let more = this.#more(); more !== null; more = this.#more()) this.#unread.push(more);
     const left = this.#unread.length === 1 ? this.#unread[0]! : Buffer.concat(this.#unread);
     this.#unread = [];
     return { socket: this.#socket, left };
+  }
+
+  #more(): Buffer | null {
+    return this.#socket.read() as Buffer | null;
   }
 
   /** Bytes read and not used, which begin a TLS handshake. */

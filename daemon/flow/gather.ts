@@ -1,22 +1,22 @@
 /**
- * Collects what one turn sends on one socket, so that it leaves in one system call: these dominate the cost of a small
+ * Collects what one flow sends on one socket, so that it leaves in one system call: these dominate the cost of a small
  * statement. Pieces that lie next to each other in memory, as most do, are put together without copying.
  */
 import type net from 'node:net';
-
-/** Up to here pieces are copied together; beyond, they go out as a vector. */
-const COPY = 16 * 1024;
+import type { Outbox } from './outbox.ts';
 
 export class Gather {
   readonly #socket: net.Socket;
+  readonly #outbox: Outbox;
   readonly #pieces: Buffer[] = [];
   /** The piece that grows, as long as what comes lies behind it. */
   #run: Buffer | null = null;
   #runLength = 0;
   #size = 0;
 
-  constructor(socket: net.Socket) {
+  constructor(socket: net.Socket, outbox: Outbox) {
     this.#socket = socket;
+    this.#outbox = outbox;
   }
 
   add(bytes: Buffer): void {
@@ -43,24 +43,16 @@ export class Gather {
   flush(): boolean {
     if (this.#run === null) return true;
     this.#endRun();
-    const pieces = this.#pieces;
     const size = this.#size;
     this.#size = 0;
-    const socket = this.#socket;
-    if (!socket.writable) {
-      pieces.length = 0;
-      return true;
-    }
-    if (pieces.length === 1) return socket.write(pieces.pop()!);
-    if (size <= COPY) {
-      const all = Buffer.concat(pieces, size);
-      pieces.length = 0;
-      return socket.write(all);
-    }
-    socket.cork();
-    for (const piece of pieces) socket.write(piece);
-    pieces.length = 0;
-    socket.uncork();
-    return !socket.writableNeedDrain;
+    const kept = !this.#socket.writable || this.#outbox.write(this.#socket, this.#pieces, size);
+    this.#pieces.length = 0;
+    return kept;
+  }
+
+  /** Sends everything now, for what is done with the socket itself afterwards. */
+  finish(): void {
+    this.flush();
+    this.#outbox.flush();
   }
 }

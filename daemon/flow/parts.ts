@@ -7,6 +7,7 @@ import type { Operation } from '../core/operation.ts';
 import type { Policy } from '../core/policy.ts';
 import type { Session } from '../core/principal.ts';
 import type { Credential, Resource } from '../core/resource.ts';
+import type { Outbox } from './outbox.ts';
 
 export interface Ask {
   readonly session: Session;
@@ -49,6 +50,7 @@ export interface FlowParts {
   verifier(session: Session): string | null;
   /** A fault that no client is told of in full. */
   onFault(error: unknown, flow: string): void;
+  readonly outbox: Outbox;
   readonly limits: FlowLimits;
 }
 

@@ -18,6 +18,7 @@ import type { Resource } from '../core/resource.ts';
 import type { Act, Classified, Codec, Ended, Opened, Outlet, Refusal, Unit, Verdict } from '../protocols/protocol.ts';
 import { Gather } from './gather.ts';
 import type { FlowParts } from './parts.ts';
+import { receive } from './receive.ts';
 import { refusalFrom, refusalOf, Verdicts } from './verdict.ts';
 
 /** What ended a flow, for its last event. */
@@ -59,7 +60,8 @@ export class Relay implements Outlet {
   readonly #base: EventFields;
   /** Whose result it is; the rest stands with its operation. */
   readonly #whose: EventFields;
-  readonly #acts = new WeakMap<Verdict, EventFields>();
+  /** What events say of operations that were decided alike, by their decisions. */
+  readonly #acts = new WeakMap<Verdict['decisions'], EventInput['act'] & {}>();
   readonly #ending = new AbortController();
   #busy = false;
   #ahead = 0;
@@ -87,17 +89,17 @@ export class Relay implements Outlet {
     this.#resource = options.resource;
     this.#opened = options.opened;
     this.#codec = options.opened.codec;
-    this.#client = options.client.socket;
-    this.#upstream = options.upstream.socket;
-    this.#inward = new Gather(this.#client);
-    this.#outward = new Gather(this.#upstream);
+    this.#client = receive(options.client.socket, (chunk) => this.#fromClient(chunk));
+    this.#upstream = receive(options.upstream.socket, (chunk) => this.#fromUpstream(chunk));
+    this.#inward = new Gather(this.#client, options.parts.outbox);
+    this.#outward = new Gather(this.#upstream, options.parts.outbox);
     this.#done = options.done;
     this.#verdicts = new Verdicts(options.flow.session, options.resource);
     this.#base = flowFields(options.flow, options.resource, options.opened);
     this.#whose = { session: options.flow.session.id, flow: options.flow.id };
     options.opened.onCancel(() => this.#cancelHold?.abort());
     this.#listen();
-    this.#client.write(options.opened.welcome);
+    this.#send(options.opened.welcome);
     if (options.upstream.left.length > 0) this.#fromUpstream(options.upstream.left);
     if (options.client.left.length > 0) this.#fromClient(options.client.left);
     this.#client.resume();
@@ -105,12 +107,10 @@ export class Relay implements Outlet {
   }
 
   #listen(): void {
-    this.#client.on('data', (chunk: Buffer) => this.#fromClient(chunk));
     this.#client.on('drain', () => this.#upstream.resume());
     this.#client.on('end', () => this.#finish());
     this.#client.on('close', () => this.#finish());
     this.#client.on('error', () => this.#finish());
-    this.#upstream.on('data', (chunk: Buffer) => this.#fromUpstream(chunk));
     this.#upstream.on('drain', () => this.#resumeClient());
     this.#upstream.on('end', () => this.#lost());
     this.#upstream.on('close', () => this.#lost());
@@ -184,7 +184,7 @@ export class Relay implements Outlet {
       case 'end':
         this.#leaving = true;
         this.#toUpstream(unit.bytes);
-        this.#sendUpstream();
+        this.#outward.finish();
         this.#upstream.end();
         return null;
       case 'bad':
@@ -308,8 +308,14 @@ export class Relay implements Outlet {
 
   #flushNotice(): void {
     if (this.#notice === null || !this.#codec.atBoundary || this.#held.length > 0) return;
-    this.#client.write(this.#notice);
+    this.#send(this.#notice);
     this.#notice = null;
+  }
+
+  /** Something of our own, to the client. */
+  #send(bytes: Buffer): void {
+    this.#inward.add(bytes);
+    this.#inward.flush();
   }
 
   // ---------------------------------------------------------------- record and forward
@@ -327,7 +333,7 @@ export class Relay implements Outlet {
       for (let i = 0; i < operations.length; i++) {
         const operation = operations[i]!;
         ops.push(++this.#ops);
-        receipt = this.#parts.recorder.record(this.#eventOf(verdict, i, this.#ops));
+        receipt = this.#parts.recorder.record(this.#event(verdict, i, this.#ops));
         if (operation.accesses.some((access) => access.effect !== 'read')) durable = true;
       }
     } catch (error) {
@@ -378,7 +384,7 @@ export class Relay implements Outlet {
       return;
     }
     for (let i = 0; i < operations.length; i++) {
-      const event = this.#event(operations[i]!, verdict, i, ++this.#ops);
+      const event = this.#event(verdict, i, ++this.#ops);
       const reason =
         verdict.decisions[i]!.outcome === 'deny' ? verdict.decisions[i]!.reason : (refusal.detail ?? refusal.message);
       const act = { ...event.act, decision: 'deny', reason } as const;
@@ -386,12 +392,22 @@ export class Relay implements Outlet {
     }
   }
 
-  /** Statements that come again and again share what their events say of them. */
-  #event(operation: Operation, verdict: Verdict, i: number, op: number): EventInput {
+  #event(verdict: Verdict, i: number, op: number): EventInput {
+    const { text } = verdict.classified.operations[i]!;
+    const event: Mutable<EventInput> = { type: 'operation', about: this.#base, op, text, act: this.#act(verdict, i) };
+    // A UTF-16 unit is at most three bytes of UTF-8.
+    return text.length * 3 <= this.#parts.limits.eventText ? event : Object.assign(event, this.#cut(text));
+  }
+
+  /** Statements that come again and again, if with other constants, share what is said of them. */
+  #act(verdict: Verdict, i: number): EventInput['act'] & {} {
+    const shared = i === 0 && verdict.approvals === undefined;
+    const known = shared ? this.#acts.get(verdict.decisions) : undefined;
+    if (known !== undefined) return known;
+    const operation = verdict.classified.operations[i]!;
     const decision = verdict.decisions[i]!;
-    const fields: Mutable<EventFields> = {
+    const fields: Mutable<EventInput['act'] & {}> = {
       verb: operation.verb,
-      ...this.#cut(operation.text),
       fingerprint: operation.fingerprint,
       accesses: operation.accesses,
       decision: decision.outcome,
@@ -403,24 +419,12 @@ export class Relay implements Outlet {
     if (verdict.plan.masks.length > 0) fields.masks = verdict.plan.masks;
     const approval = verdict.approvals?.[i];
     if (approval !== undefined) fields.approval = approval;
-    return { type: 'operation', about: this.#base, op, act: fields };
-  }
-
-  #eventOf(verdict: Verdict, i: number, op: number): EventInput {
-    const operation = verdict.classified.operations[i]!;
-    if (i > 0 || verdict.approvals !== undefined || verdict.classified.like !== undefined) {
-      return this.#event(operation, verdict, i, op);
-    }
-    const known = this.#acts.get(verdict);
-    if (known !== undefined) return { type: 'operation', about: this.#base, op, act: known };
-    const event = this.#event(operation, verdict, i, op);
-    this.#acts.set(verdict, event.act!);
-    return event;
+    if (shared) this.#acts.set(verdict.decisions, fields);
+    return fields;
   }
 
   #cut(text: string): { text: string; textBytes?: number } {
     const limit = this.#parts.limits.eventText;
-    if (text.length * 3 <= limit) return { text };
     const bytes = Buffer.byteLength(text);
     return bytes <= limit ? { text } : { text: text.slice(0, Math.floor(limit / 3)), textBytes: bytes };
   }
@@ -538,8 +542,7 @@ export class Relay implements Outlet {
     if (this.#ended) return;
     const error = asSluice(cause);
     if (error.code === 'INTERNAL') this.#parts.onFault(cause, this.#flow.id);
-    this.#inward.flush();
-    if (this.#codec.atBoundary && this.#client.writable) this.#client.write(this.#codec.fatal(refusalFrom(error)));
+    if (this.#codec.atBoundary && this.#client.writable) this.#send(this.#codec.fatal(refusalFrom(error)));
     this.#finish(error);
   }
 
@@ -560,7 +563,7 @@ export class Relay implements Outlet {
 
   #finish(error?: SluiceError): void {
     if (this.#ended) return;
-    this.#inward.flush();
+    this.#inward.finish();
     this.#ended = true;
     this.#ending.abort();
     this.#client.end();

@@ -88,6 +88,20 @@ SLUICE_API int sluice_origin_of(const struct sluice_kernel *kernel, int fd, stru
 SLUICE_API int sluice_set_listener(const struct sluice_kernel *kernel, unsigned port);
 /* SO_PEERCRED of a UNIX socket: pid, uid, gid into out[3]. 0 or -errno. */
 SLUICE_API int sluice_peer(int fd, uint32_t *out);
+/* Sending for many sockets at once (send.c). */
+
+struct sluice_send {
+	int32_t fd;      /* -1: skipped, -EBADF */
+	uint32_t from;   /* offset into `bytes` */
+	uint32_t length;
+	int32_t sent;    /* out: bytes taken by the kernel, fewer than length when the socket is full, or -errno */
+};
+/*
+ * Sends each piece of `bytes` on its socket without waiting. 0; -EINVAL when a piece does not lie within `size`: those
+ * before it were sent.
+ */
+SLUICE_API int sluice_send_many(const uint8_t *bytes, uint32_t size, struct sluice_send *jobs, uint32_t count);
+
 /* The layout of struct sluice_origin: lines of `field offset size`, the first being `sluice_origin 0 SIZE`. */
 SLUICE_API const char *sluice_layout(void);
 

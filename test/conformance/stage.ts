@@ -12,11 +12,15 @@ import { openAudit } from '../../daemon/audit/audit.ts';
 import type { EventInput, Receipt, Recorder } from '../../daemon/core/event.ts';
 import type { Flow, Session } from '../../daemon/core/principal.ts';
 import { Flows } from '../../daemon/flow/flows.ts';
+import { Outbox } from '../../daemon/flow/outbox.ts';
 import { type FlowLimits, type FlowParts, LIMITS } from '../../daemon/flow/parts.ts';
+import { openSend } from '../../daemon/flow/send.ts';
 import { loadPolicy } from '../../daemon/policy/load.ts';
 import type { CompiledPolicy } from '../../daemon/policy/policy.ts';
 import type { Kit } from '../../daemon/policy/schema.ts';
 import type { Protocol } from '../../daemon/protocols/protocol.ts';
+
+const LIBRARY = new URL('../../build/native/libsluice.so', import.meta.url).pathname;
 
 export interface Recorded {
   readonly event: EventInput;
@@ -97,6 +101,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     tokenIs: () => false,
     verifier: () => null,
     onFault: (error) => faults.push(error),
+    outbox: new Outbox(openSend(LIBRARY)),
     get limits() {
       return stage.limits;
     },

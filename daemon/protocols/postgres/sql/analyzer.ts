@@ -65,13 +65,13 @@ export class Analyzer {
    */
   analyze(text: string, names: Names): readonly Analysis[] | Promise<readonly Analysis[]> {
     const generation = this.#generation(names);
-    const known = this.#lookup(generation, text);
-    if (known !== undefined) return known;
     const template = isTemplate(text) ? templateOf(text) : null;
     if (template !== null) {
       const found = this.#lookup(generation, template);
       if (found !== undefined) return [withText(found[0]!, statementText(text))];
     }
+    const known = this.#lookup(generation, text);
+    if (known !== undefined) return known;
     return this.#analyzeNew(text, template, names, generation);
   }
 

@@ -1,0 +1,55 @@
+/**
+ * Reading a relay's sockets into memory that is used again. Node allocates 64 KB for each read of a socket and gives most
+ * of it back when little came, which costs a small statement more than looking into it does. Sockets of `net` can read
+ * into a buffer of the caller's (`onread`), yet only from their making on, and accepted ones are made by Node: so a new
+ * Socket is put onto the handle of the old one. Sockets of TLS are read as usual; their bytes come out of OpenSSL.
+ */
+import net from 'node:net';
+
+/** As much as Node itself reads at once. */
+const READ = 64 * 1024;
+/** Up to here what came is copied out; a longer piece keeps the memory that it was read into. */
+const COPY = 8 * 1024;
+
+/** What Node does not declare: a socket's handle, and that a socket can be made on one. */
+interface Handled {
+  _handle: object | null;
+}
+interface OnHandle {
+  readonly handle: object;
+  readonly onread: { buffer(): Uint8Array; callback(length: number, bytes: Uint8Array): boolean };
+}
+
+/**
+ * Calls `received` with whatever comes, in memory that stays as it is, from the next turn on. `socket`: paused, and nobody
+ * listens to its data. Answers the socket to use from now on in its place; the given one ends with it.
+ */
+export function receive(socket: net.Socket, received: (chunk: Buffer) => void): net.Socket {
+  const bare = socket as unknown as Handled;
+  const handle = bare._handle;
+  const idle = socket.readableLength === 0 && socket.writableLength === 0;
+  if (socket.constructor !== net.Socket || handle === null || !idle) {
+    socket.on('data', received);
+    return socket;
+  }
+  bare._handle = null;
+  let memory = Buffer.allocUnsafeSlow(READ);
+  const options: OnHandle = {
+    handle,
+    onread: {
+      buffer: () => memory,
+      callback(length) {
+        if (length <= COPY) received(Buffer.from(memory.subarray(0, length)));
+        else {
+          const full = memory;
+          memory = Buffer.allocUnsafeSlow(READ);
+          received(full.subarray(0, length));
+        }
+        return true;
+      },
+    },
+  };
+  const taken = new net.Socket(options as unknown as net.SocketConstructorOpts);
+  taken.once('close', () => socket.destroy());
+  return taken;
+}
