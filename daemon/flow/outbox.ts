@@ -22,9 +22,20 @@ export class Outbox {
   readonly #jobs = new Int32Array(WORDS * JOBS);
   readonly #sockets: net.Socket[] = [];
   #end = 0;
+  #scheduled = false;
 
   constructor(send: SendMany) {
     this.#send = send;
+  }
+
+  /**
+   * Called before a turn does anything else that ends with it: what goes upstream then leaves before the turn's events are
+   * written to disk, and the upstream works meanwhile. No result that waits for an event can be among it.
+   */
+  expect(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(this.#flushTurn);
   }
 
   /** Sends in the order of calls. False when the socket wants to be waited for, as `write` has it. */
@@ -36,7 +47,7 @@ export class Outbox {
       return writeNow(socket, pieces);
     }
     if (this.#end + size > ROOM || this.#sockets.length === JOBS) this.flush();
-    if (this.#sockets.length === 0) setImmediate(this.#flushTurn);
+    this.expect();
     const at = WORDS * this.#sockets.push(socket) - WORDS;
     this.#jobs[at + 1] = this.#end;
     this.#jobs[at + 2] = size;
@@ -47,7 +58,10 @@ export class Outbox {
     return true;
   }
 
-  readonly #flushTurn = (): void => this.flush();
+  readonly #flushTurn = (): void => {
+    this.#scheduled = false;
+    this.flush();
+  };
 
   /** To be called before a socket is ended by whoever wrote to it. */
   flush(): void {

@@ -122,6 +122,7 @@ export class Relay implements Outlet {
   #fromClient(chunk: Buffer): void {
     if (this.#ended) return;
     this.#bytesIn += chunk.length;
+    this.#parts.outbox.expect();
     try {
       this.#codec.client(chunk);
       if (this.#busy || this.#codec.blocked) {
