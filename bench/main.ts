@@ -136,6 +136,8 @@ try {
           'tps',
         );
     }
+    const secured = await pgbench(sluice, 'prepared', 8, ['-T', String(plan.seconds)], true);
+    figures.add(`${rateOf('prepared', 8)}, TLS to sluice`, 'sluice', secured, 'tps');
     log(`round ${round} of ${plan.rounds}: latency`);
     for (const path of paths) {
       const { median_us, p99_us } = await latency(
@@ -158,7 +160,7 @@ try {
           figures.add(`first row of it by ${how}, ${name}`, path.name, first_row_ms, 'ms');
         }
       }
-      // Rows that are larger than the server's buffer, so that it sends each at once.
+      // Rows larger than the server's buffer, so that something of each leaves at once.
       const slow = "SELECT i, repeat('x', 16384), pg_sleep(0.2) FROM generate_series(1, 5) i";
       for (const path of paths)
         figures.add(

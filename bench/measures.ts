@@ -17,16 +17,21 @@ export interface Latency {
 
 const at = (path: Path) => ['127.0.0.1', String(path.port), USER, DATABASE];
 
-/** Statements per second of `pgbench -S`, without the time of connecting. `amount`: `-T SECONDS` or `-t TRANSACTIONS` per client. */
+/**
+ * Statements per second of `pgbench -S`, without the time of connecting. `amount`: `-T SECONDS` or `-t TRANSACTIONS` per
+ * client. Without `tls` the client does not ask for it: server and pgbouncer have none, and would be compared with more.
+ */
 export async function pgbench(
   path: Path,
   mode: 'simple' | 'prepared',
   clients: number,
   amount: readonly string[],
+  tls = false,
 ): Promise<number> {
   const [host, port, user, database] = at(path) as [string, string, string, string];
   const threads = String(Math.min(clients, 2));
   const out = await path.client([
+    ...['env', `PGSSLMODE=${tls ? 'require' : 'disable'}`],
     ...['pgbench', '-S', '-n', '-M', mode, '-c', String(clients), '-j', threads, ...amount],
     ...['-h', host, '-p', port, '-U', user, database],
   ]);

@@ -212,11 +212,10 @@ static void stream(const char *sql)
 		type = header(&length);
 		if (type == 'E')
 			fail_with(length);
-		if (type == 'D' || type == 'd') {
-			if (rows++ == 0)
-				first = now_us();
-		}
 		skip(length);
+		/* Counted when it is whole: a server that fills a buffer sends the end of a row with the one after it. */
+		if ((type == 'D' || type == 'd') && rows++ == 0)
+			first = now_us();
 	} while (type != 'Z');
 	double total = now_us() - start;
 	uint64_t bytes = received - before;

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -21,6 +22,7 @@
 enum {
 	CLIENTS_MAX = 64,
 	CLIENTS_RESERVED = 16, /* for root and the daemon */
+	DAEMON_NICE = -10,
 	CLIENTS_PER_UID = 8,
 	LINE_MAX_BYTES = 128,
 	REQUEST_MS = 2000, /* from accept to a whole line */
@@ -108,6 +110,26 @@ static void move_peer(struct server *s, struct client *c, int cgroup, const char
 		answer(c, "ok\n");
 }
 
+/*
+ * Agents that keep every processor busy must not be able to starve the daemon that all of them wait for. Its nice value
+ * counts among the processes of its own autogroup (sched(7)), so that of the group is set as well. Where a cgroup of the
+ * cpu controller holds it, CPUWeight= of its unit decides instead. Enforcement does not hang on any of it.
+ */
+static void favour(const struct client *c)
+{
+	char value[8];
+	int length = snprintf(value, sizeof value, "%d", DAEMON_NICE);
+	int fd = openat(c->procdir, "autogroup", O_WRONLY | O_CLOEXEC);
+
+	if (setpriority(PRIO_PROCESS, (id_t)c->peer.pid, DAEMON_NICE) < 0)
+		fprintf(stderr, "sluice-helper: cannot set the daemon's priority: %s\n", strerror(errno));
+	if (fd < 0)
+		return; /* a kernel without autogroups */
+	if (write(fd, value, (size_t)length) < 0 && errno != EINVAL)
+		fprintf(stderr, "sluice-helper: cannot set the priority of the daemon's autogroup: %s\n", strerror(errno));
+	close(fd);
+}
+
 static void do_daemon(struct server *s, struct client *c)
 {
 	const char *missing;
@@ -116,8 +138,10 @@ static void do_daemon(struct server *s, struct client *c)
 		answerf(c, "error DENIED only the daemon's user (%u) or root may enter the daemon's cgroup\n", s->o->user);
 	else if (!hooks_effective(s->o->hooks, s->o->cg->daemon, true, &missing))
 		answerf(c, "error HOOK %s is not effective on the daemon's cgroup; restart sluice-helper\n", missing);
-	else
+	else {
+		favour(c);
 		move_peer(s, c, s->o->cg->daemon, "daemon");
+	}
 }
 
 static void refresh_resolvers(struct server *s)
