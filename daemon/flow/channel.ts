@@ -110,13 +110,6 @@ export class SocketChannel implements Channel {
   #more(): Buffer | null {
     return this.#socket.read() as Buffer | null;
   }
-
-  /** Bytes read and not used, which begin a TLS handshake. */
-  takeUnread(): Buffer {
-    const left = Buffer.concat(this.#unread);
-    this.#unread = [];
-    return left;
-  }
 }
 
 /** The connection to the resource. */

@@ -145,8 +145,7 @@ class GreetingHost implements Host {
   async startTls(alpn?: string): Promise<Buffer | null> {
     const names = [this.resource.host, this.flow.origin.address];
     const secureContext = await this.#parts.secureContext(names);
-    const left = this.client.takeUnread();
-    const { socket } = this.client.release();
+    const { socket, left } = this.client.release();
     if (left.length > 0) socket.unshift(left);
     const secure = new tls.TLSSocket(socket, {
       isServer: true,

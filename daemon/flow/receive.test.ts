@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import net from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { receive } from './receive.ts';
+
+/** An accepted socket as intake hands it over, paused, and its client. */
+async function accepted(t: TestContext) {
+  const server = net.createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = net.connect((server.address() as net.AddressInfo).port, '127.0.0.1');
+  const [socket] = (await once(server, 'connection')) as [net.Socket];
+  server.close();
+  for (const each of [client, socket]) each.on('error', () => {});
+  t.after(() => [client, socket].forEach((each) => each.destroy()));
+  return { client, socket };
+}
+
+test('chunks stay as they were when more comes, small ones and large ones', async (t) => {
+  const { client, socket } = await accepted(t);
+  const chunks: Buffer[] = [];
+  const taken = receive(socket, (chunk) => {
+    chunks.push(chunk);
+    taken.emit('chunk');
+  });
+  t.after(() => taken.destroy());
+  taken.resume();
+  const sent = [Buffer.from('small')];
+  client.write(sent[0]!);
+  await once(taken, 'chunk');
+  for (let i = 0; i < 400; i++) {
+    const bytes = Buffer.alloc(1 + ((i * 7919) % 100_000), i);
+    sent.push(bytes);
+    if (!client.write(bytes)) await once(client, 'drain');
+  }
+  client.end();
+  await once(taken, 'end');
+  assert.ok(Buffer.concat(chunks).equals(Buffer.concat(sent)));
+  assert.ok(chunks[0]!.length <= 8192 && chunks.some((chunk) => chunk.length > 8192));
+});
+
+test('it writes on the same connection, and the socket given ends with it', async (t) => {
+  const { client, socket } = await accepted(t);
+  const taken = receive(socket, () => {});
+  assert.notEqual(taken, socket);
+  const closed = once(socket, 'close');
+  taken.resume();
+  taken.end('answer');
+  const [answer] = (await once(client, 'data')) as [Buffer];
+  assert.equal(answer.toString(), 'answer');
+  client.end();
+  await closed;
+});
+
+test('paused it takes nothing, resumed it goes on', async (t) => {
+  const { client, socket } = await accepted(t);
+  let came = 0;
+  const taken = receive(socket, (chunk) => {
+    came += chunk.length;
+    if (came < 100_000) return;
+    taken.pause();
+    taken.emit('enough');
+  });
+  t.after(() => taken.destroy());
+  const enough = once(taken, 'enough');
+  taken.resume();
+  const all = 64_000_000;
+  client.end(Buffer.alloc(all));
+  await enough;
+  const stood = came;
+  // The client's socket is full by now, and nothing is read.
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(came, stood);
+  assert.ok(came < all);
+  taken.on('enough', () => setImmediate(() => taken.resume()));
+  taken.resume();
+  await once(taken, 'end');
+  assert.equal(came, all);
+});
+
+test('a socket with bytes that nobody has read yet is read as it is', async (t) => {
+  const { client, socket } = await accepted(t);
+  client.end('early');
+  socket.resume();
+  socket.pause();
+  await once(socket, 'readable');
+  const chunks: Buffer[] = [];
+  const taken = receive(socket, (chunk) => chunks.push(chunk));
+  assert.equal(taken, socket);
+  const ended = once(taken, 'end');
+  taken.resume();
+  await ended;
+  assert.equal(Buffer.concat(chunks).toString(), 'early');
+});
