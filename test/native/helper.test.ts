@@ -17,6 +17,15 @@ for line in sys.argv[2:]:
     print(u.makefile().read(), end='')
 `;
 
+/** Asks for the daemon's place, and says which priority this process and its autogroup have then. */
+const FAVOURED = `
+import os, socket, sys
+os.setsid()
+u = socket.socket(socket.AF_UNIX); u.connect(sys.argv[1]); u.send(b'daemon\\n'); answer = u.makefile().read().split()[0]
+group = open('/proc/self/autogroup').read().split('nice ')[1].strip() if os.path.exists('/proc/self/autogroup') else None
+print(answer, os.getpriority(os.PRIO_PROCESS, 0), group)
+`;
+
 /** An end by reset is one too: the helper leaves bytes unread when it refuses. */
 const closed = (client: Socket) => new Promise<void>((resolve) => client.once('close', () => resolve()));
 
@@ -44,6 +53,13 @@ describe('sluice-helper', { skip: cannotRun() }, () => {
     await closed(client);
     return Buffer.concat(chunks).toString();
   }
+
+  test('the daemon, and nobody else, is given more of the processor than the agents that wait for it', async () => {
+    const asked = async (uid: number) =>
+      (await runToEnd(['/usr/bin/python3', '-c', FAVOURED, socket], '', uid)).stdout.trim();
+    assert.match(await asked(DAEMON_UID), /^ok -10 (-10|None)$/);
+    assert.match(await asked(OTHER_UID), /^error 0 (0|None)$/);
+  });
 
   test('only the daemon and root create, end and list sessions or enter the daemon’s cgroup', async () => {
     const session = await host.session();
