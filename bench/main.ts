@@ -104,7 +104,9 @@ try {
   await server.psql('VACUUM ANALYZE bulk', DATABASE);
   const pooler = await startPooler(server.port);
   closers.push(() => pooler.stop());
-  const stack = await startStack({ name: 'bench', policy: policyFor('none', server.port) });
+  // Millions of statements are more than the audit of a host keeps by default.
+  const config = { audit: { quotaBytes: 32 * 1024 ** 3 } };
+  const stack = await startStack({ name: 'bench', policy: policyFor('none', server.port), config });
   closers.push(() => stack.stop());
   const paths = pathsTo(server, pooler, stack);
   const [direct, , sluice] = paths as [(typeof paths)[0], unknown, (typeof paths)[0]];

@@ -22,6 +22,7 @@ test('chunks stay as they were when more comes, small ones and large ones', asyn
   const taken = receive(socket, (chunk) => {
     chunks.push(chunk);
     taken.emit('chunk');
+    return true;
   });
   t.after(() => taken.destroy());
   taken.resume();
@@ -41,7 +42,7 @@ test('chunks stay as they were when more comes, small ones and large ones', asyn
 
 test('it writes on the same connection, and the socket given ends with it', async (t) => {
   const { client, socket } = await accepted(t);
-  const taken = receive(socket, () => {});
+  const taken = receive(socket, () => false);
   assert.notEqual(taken, socket);
   const closed = once(socket, 'close');
   taken.resume();
@@ -57,9 +58,11 @@ test('paused it takes nothing, resumed it goes on', async (t) => {
   let came = 0;
   const taken = receive(socket, (chunk) => {
     came += chunk.length;
-    if (came < 100_000) return;
-    taken.pause();
-    taken.emit('enough');
+    if (came >= 100_000) {
+      taken.pause();
+      taken.emit('enough');
+    }
+    return false;
   });
   t.after(() => taken.destroy());
   const enough = once(taken, 'enough');
@@ -85,10 +88,31 @@ test('a socket with bytes that nobody has read yet is read as it is', async (t) 
   socket.pause();
   await once(socket, 'readable');
   const chunks: Buffer[] = [];
-  const taken = receive(socket, (chunk) => chunks.push(chunk));
+  const taken = receive(socket, (chunk) => chunks.push(chunk) > 0);
   assert.equal(taken, socket);
   const ended = once(taken, 'end');
   taken.resume();
   await ended;
   assert.equal(Buffer.concat(chunks).toString(), 'early');
+});
+
+test('memory that nothing is kept of is read into again, and no other', async (t) => {
+  const { client, socket } = await accepted(t);
+  const memories = new Map<ArrayBufferLike, number>();
+  let large = 0;
+  let kept: Buffer | null = null;
+  const taken = receive(socket, (chunk) => {
+    if (chunk.length <= 8192) return false;
+    memories.set(chunk.buffer, (memories.get(chunk.buffer) ?? 0) + 1);
+    if (++large !== 3) return false;
+    kept = chunk;
+    return true;
+  });
+  t.after(() => taken.destroy());
+  taken.resume();
+  client.end(Buffer.alloc(10_000_000, 'k'));
+  await once(taken, 'end');
+  assert.ok(large > 10);
+  assert.deepEqual([...memories.values()], [3, large - 3], 'one memory up to the chunk that was kept, one after it');
+  assert.ok((kept as Buffer | null)!.every((byte) => byte === 'k'.charCodeAt(0)));
 });

@@ -6,9 +6,12 @@
  */
 import net from 'node:net';
 
+/** Takes what came. False: nothing of it is kept, and its memory may be read into again. */
+export type Received = (chunk: Buffer) => boolean;
+
 /** As much as Node itself reads at once. */
 const READ = 64 * 1024;
-/** Up to here what came is copied out; a longer piece keeps the memory that it was read into. */
+/** Up to here what came is copied out; a longer piece keeps the memory that it was read into, as long as it is kept. */
 const COPY = 8 * 1024;
 
 /** What Node does not declare: a socket's handle, and that a socket can be made on one. */
@@ -21,10 +24,10 @@ interface OnHandle {
 }
 
 /**
- * Calls `received` with whatever comes, in memory that stays as it is, from the next turn on. `socket`: paused, and nobody
+ * Calls `received` with whatever comes, from the next turn on. `socket`: paused, and nobody
  * listens to its data. Answers the socket to use from now on in its place; the given one ends with it.
  */
-export function receive(socket: net.Socket, received: (chunk: Buffer) => void): net.Socket {
+export function receive(socket: net.Socket, received: Received): net.Socket {
   const bare = socket as unknown as Handled;
   const handle = bare._handle;
   const idle = socket.readableLength === 0 && socket.writableLength === 0;
@@ -42,8 +45,7 @@ export function receive(socket: net.Socket, received: (chunk: Buffer) => void): 
         if (length <= COPY) received(Buffer.from(memory.subarray(0, length)));
         else {
           const full = memory;
-          memory = Buffer.allocUnsafeSlow(READ);
-          received(full.subarray(0, length));
+          if (received(full.subarray(0, length))) memory = Buffer.allocUnsafeSlow(READ);
         }
         return true;
       },

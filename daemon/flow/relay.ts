@@ -89,7 +89,10 @@ export class Relay implements Outlet {
     this.#resource = options.resource;
     this.#opened = options.opened;
     this.#codec = options.opened.codec;
-    this.#client = receive(options.client.socket, (chunk) => this.#fromClient(chunk));
+    this.#client = receive(options.client.socket, (chunk) => {
+      this.#fromClient(chunk);
+      return true;
+    });
     this.#upstream = receive(options.upstream.socket, (chunk) => this.#fromUpstream(chunk));
     this.#inward = new Gather(this.#client, options.parts.outbox);
     this.#outward = new Gather(this.#upstream, options.parts.outbox);
@@ -442,15 +445,20 @@ export class Relay implements Outlet {
 
   // ---------------------------------------------------------------- from the upstream
 
-  #fromUpstream(chunk: Buffer): void {
-    if (this.#ended) return;
+  /** True when the chunk is kept: it waits for a record, or for the client to take what came before. */
+  #fromUpstream(chunk: Buffer): boolean {
+    if (this.#ended) return false;
     const receipt = this.#receipt;
     if (this.#held.length > 0) this.#held.push({ chunk, receipt });
     else if (receipt !== null && !receipt.done) {
       this.#held.push({ chunk, receipt });
       this.#upstream.pause();
       this.#await(receipt);
-    } else this.#relay(chunk);
+    } else {
+      this.#relay(chunk);
+      return this.#client.writableLength > 0;
+    }
+    return true;
   }
 
   #await(receipt: Receipt): void {

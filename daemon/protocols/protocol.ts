@@ -100,7 +100,10 @@ export interface Codec {
   forward(act: Act, verdict: Verdict, ops: readonly number[]): Buffer;
   /** Bytes for the upstream that make it fail as the act would have; its error is exchanged on the way back. */
   refuse(act: Act, refusal: Refusal): Buffer;
-  /** Bytes of the upstream; what may be released to the client comes out through `out`. Throws UPSTREAM_VIOLATION. */
+  /**
+   * Bytes of the upstream; what may be released to the client comes out through `out`. The chunk is read into again
+   * afterwards: what the codec keeps of it, it copies. Throws UPSTREAM_VIOLATION.
+   */
   upstream(chunk: Buffer, out: Outlet): void;
   /** Whether a message may be put in between towards the client now. */
   readonly atBoundary: boolean;

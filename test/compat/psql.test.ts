@@ -64,6 +64,17 @@ suite('psql', { skip: bothMissing() ?? false }, () => {
     await both.same(['psql', '-X'], { env: { PGCLIENTENCODING: 'NOSUCH' } });
   });
 
+  test('60 MB of rows of all sizes, read fast and read slowly, without TLS and with it', async () => {
+    const sql = `SELECT i, repeat(md5(i::text), 1 + (i * 7919) % 300), md5((i * 31)::text) FROM generate_series(1, 12000) i`;
+    for (const mode of ['disable', 'prefer']) {
+      for (const reader of ['md5sum', 'dd bs=512 status=none | md5sum']) {
+        const line = `psql -XAt -c "COPY (${sql}) TO STDOUT" | ${reader}; psql -XAt -c "${sql}" | ${reader}`;
+        const said = await both.same(['sh', '-c', line], { env: { PGSSLMODE: mode } });
+        assert.match(said.stdout, /^[0-9a-f]{32} .*\n[0-9a-f]{32} /);
+      }
+    }
+  });
+
   test('over IPv6', async () => {
     await both.same(['psql', '-Xh', '::1', '-c', 'SELECT 1', '-c', '\\d', '-c', 'SELECT 1/0']);
     await both.same(['psql', '-Xh', 'localhost', '-c', 'SELECT 1']);

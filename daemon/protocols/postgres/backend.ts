@@ -171,7 +171,7 @@ export class Backend {
     // Only what completes the message begun is put together with it; the rest is read where it lies.
     while (this.#carried > 0 && from < chunk.length) {
       const taken = Math.min(this.#needed - this.#carried, chunk.length - from);
-      this.#carry.push(chunk.subarray(from, from + taken));
+      this.#carry.push(Buffer.from(chunk.subarray(from, from + taken)));
       this.#carried += taken;
       from += taken;
       if (this.#carried < this.#needed) return;
@@ -245,7 +245,8 @@ export class Backend {
       this.#flushEnded(out);
     }
     if (at < length) {
-      this.#carry = [bytes.subarray(at)];
+      // Copied: the chunk may be read into again.
+      this.#carry = [Buffer.from(bytes.subarray(at))];
       this.#carried = length - at;
     }
     if (from < at) this.#toClient(out, bytes.subarray(from, at));
