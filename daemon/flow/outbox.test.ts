@@ -17,7 +17,9 @@ async function connection(t: TestContext) {
   await (near.connecting && once(near, 'connect'));
   server.close();
   for (const socket of [near, far]) socket.on('error', () => {});
-  t.after(() => [near, far].forEach((socket) => socket.destroy()));
+  t.after(() => {
+    for (const socket of [near, far]) socket.destroy();
+  });
   return { near, far };
 }
 

@@ -12,7 +12,9 @@ async function accepted(t: TestContext) {
   const [socket] = (await once(server, 'connection')) as [net.Socket];
   server.close();
   for (const each of [client, socket]) each.on('error', () => {});
-  t.after(() => [client, socket].forEach((each) => each.destroy()));
+  t.after(() => {
+    for (const each of [client, socket]) each.destroy();
+  });
   return { client, socket };
 }
 

@@ -10,6 +10,22 @@ interface Request {
   readonly state: string;
 }
 
+/** One prepared UPDATE, executed with 5, again with 5, and with 70. */
+const PREPARED = `
+import asyncio, asyncpg
+async def main():
+    c = await asyncpg.connect(ssl=False)
+    update = await c.prepare('UPDATE counter SET n = n + $1')
+    for by in (5, 5, 70):
+        try:
+            await update.fetch(by)
+            print('done', by)
+        except asyncpg.PostgresError as error:
+            print(error.sqlstate, by, error)
+    print(await c.fetchval('SELECT 1'))
+asyncio.run(main())
+`;
+
 suite('what flows meet', { skip: postgresMissing() ?? stackMissing() ?? false }, () => {
   let database: PostgresServer;
   let stack: Stack;
@@ -129,6 +145,25 @@ ${more}`;
     assert.equal(stdout.match(/UPDATE 1/g)?.length, 1, stdout);
     assert.equal(stdout.match(/^ERROR: .* was given for one use/gm)?.length, 9, stdout);
     assert.deepEqual(await pending(), []);
+  });
+
+  test('a prepared statement is approved with its values, for one execution', { timeout: 60_000 }, async () => {
+    const before = Number(await counter());
+    const client = stack.run(['/usr/bin/python3', '-c', PREPARED], { env: env() });
+    const seen: string[] = [];
+    for (const verdict of ['approve', 'deny', 'deny']) {
+      const [request] = await until(pending, (all) => all.length === 1 && !seen.includes(all[0]!.id));
+      seen.push(request!.id);
+      const value = seen.length < 3 ? '5' : '70';
+      const { stdout } = await stack.sluice(['approvals', 'show', request!.id]);
+      assert.match(stdout, new RegExp(`\\b${value}\\b`), 'the reviewer sees the value');
+      const decided = await stack.sluice(['approvals', verdict, request!.id]);
+      assert.equal(decided.status, 0, decided.stderr);
+    }
+    const { status, stdout, stderr } = await client;
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /^done 5\n42501 5 .*\nHINT: .*\n42501 70 .*\nHINT: .*\n1\n$/);
+    assert.equal(Number(await counter()), before + 5);
   });
 
   test('a session that is ended loses its flows and processes', { timeout: 60_000 }, async () => {
