@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { procedureText } from './functions.ts';
 import { SqlParser, StatementSyntaxError } from './parser.ts';
-import { plpgsqlText } from './plpgsql.ts';
 
 const parser = new SqlParser();
 after(() => parser.close());
@@ -116,8 +116,9 @@ test('many texts at once are all answered, each with its own tree', async () => 
   });
 });
 
-const body = (text: string) =>
-  plpgsqlText({ argTypes: [23], argNames: ['a'], outNames: [], returnType: 23, source: text });
+const FUNCTION = { kind: 'f', argTypes: [], argNames: [], outNames: [], returnType: 23, returnsSet: true } as const;
+
+const body = (text: string) => procedureText({ ...FUNCTION, argTypes: [23], argNames: ['a'], source: text });
 
 test('every expression of a PL/pgSQL function is found, in a form that parses', async () => {
   const source = `declare v1 int := m1(); c1 cursor (k int) for select m2(k); r record; v2 int default m3(); v3 int[];
@@ -161,20 +162,19 @@ test('dynamic SQL in any form is told', async () => {
 
 test('a trigger function may use NEW and OLD, OUT arguments are variables, and nonsense is an error', async () => {
   const trigger = {
-    argTypes: [],
-    argNames: [],
-    outNames: [],
+    ...FUNCTION,
     returnType: 2279,
     source: "begin new.a := f('x'); return new; end",
   };
-  assert.deepEqual((await parser.parsePlpgsql(plpgsqlText(trigger))).queries, ["SELECT  f('x')"]);
+  assert.deepEqual((await parser.parsePlpgsql(procedureText(trigger))).queries, ["SELECT  f('x')"]);
   const out = {
+    ...FUNCTION,
     argTypes: [23],
     argNames: [''],
     outNames: ['a "b'],
-    returnType: 23,
+    returnsSet: false,
     source: 'begin "a ""b" := $1; end',
   };
-  assert.deepEqual((await parser.parsePlpgsql(plpgsqlText(out))).queries, ['SELECT  $1']);
+  assert.deepEqual((await parser.parsePlpgsql(procedureText(out))).queries, ['SELECT  $1']);
   await assert.rejects(parser.parsePlpgsql(body('begin garbage here; end')), { code: 'STATEMENT_UNPARSABLE' });
 });

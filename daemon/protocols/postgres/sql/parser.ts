@@ -110,7 +110,7 @@ export class SqlParser {
   }
 
   /**
-   * The SQL within a PL/pgSQL function, given as the text of its CREATE FUNCTION (see plpgsqlText).
+   * The SQL within a PL/pgSQL function, given as the text of its CREATE FUNCTION (see procedureText).
    * @throws SluiceError as parse does: then nothing is known of what the function does
    */
   async parsePlpgsql(createFunctionText: string): Promise<ParsedFunction> {

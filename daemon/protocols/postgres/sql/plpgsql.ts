@@ -3,7 +3,6 @@
  * it makes up at run time. Reads the tree by an allow-list of node names: one that is not known counts as dynamic, so
  * that a construct of a later PostgreSQL is never taken for harmless.
  */
-import type { Func } from './model.ts';
 import type { PgQuery, SyntaxFault } from './pg-query.ts';
 
 export interface EmbeddedQueries {
@@ -74,24 +73,4 @@ function readable(pg: PgQuery, { query, parseMode }: { query?: unknown; parseMod
     }
   }
   return null;
-}
-
-const TRIGGER = 2279;
-const EVENT_TRIGGER = 3838;
-
-/**
- * CREATE FUNCTION text for PL/pgSQL's parser, from what the catalog keeps of a function. Argument names matter to it,
- * types don't: all are written as record, whose fields can be assigned to as well.
- */
-export function plpgsqlText(func: Pick<Func, 'argTypes' | 'argNames' | 'outNames' | 'returnType' | 'source'>): string {
-  const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`;
-  const ins = func.argTypes.map((_, i) => `${func.argNames[i] ? identifier(func.argNames[i]!) : ''} record`);
-  const outs = func.outNames
-    .filter((name) => !func.argNames.includes(name))
-    .map((name) => `OUT ${identifier(name)} record`);
-  const returns =
-    func.returnType === TRIGGER ? 'RETURNS trigger' : func.returnType === EVENT_TRIGGER ? 'RETURNS event_trigger' : '';
-  const args = [...ins, ...outs].join(', ');
-  const as = func.source.replaceAll("'", "''");
-  return `CREATE FUNCTION f(${args}) ${returns || (outs.length > 0 ? '' : 'RETURNS SETOF record')} LANGUAGE plpgsql AS '${as}'`;
 }
