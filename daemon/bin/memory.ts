@@ -9,14 +9,21 @@ const M_TRIM_THRESHOLD = -1;
 const M_MMAP_THRESHOLD = -3;
 const M_ARENA_MAX = -8;
 
+/** Between two times at which what is free within glibc's arenas is given back, milliseconds. It takes about one. */
+const TRIM_MS = 10_000;
+
 /** To be called before anything large is allocated. */
 export function boundMemory(): void {
   let mallopt: (option: number, value: number) => number;
+  let trim: (pad: number) => number;
   try {
-    mallopt = koffi.load('libc.so.6').func('int mallopt(int, int)');
+    const libc = koffi.load('libc.so.6');
+    mallopt = libc.func('int mallopt(int, int)');
+    trim = libc.func('int malloc_trim(size_t)');
   } catch {
     return; // another libc has its own way
   }
+  setInterval(() => trim(0), TRIM_MS).unref();
   mallopt(M_ARENA_MAX, 2);
   mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
   // Above the size of a socket read, which would cost a mapping each otherwise.

@@ -6,13 +6,15 @@
  */
 import net from 'node:net';
 
-/** Takes what came. False: nothing of it is kept, and its memory may be read into again. */
+/** Takes what came. False: nothing of it, or of what came before, is kept any more, and its memory may be read into again. */
 export type Received = (chunk: Buffer) => boolean;
 
 /** As much as Node itself reads at once. */
 const READ = 64 * 1024;
 /** Up to here what came is copied out; a longer piece keeps the memory that it was read into, as long as it is kept. */
 const COPY = 8 * 1024;
+/** So many memories are remembered until nothing is kept of them; more are left to the garbage collector. */
+const LENT = 4;
 
 /** What Node does not declare: a socket's handle, and that a socket can be made on one. */
 interface Handled {
@@ -24,8 +26,8 @@ interface OnHandle {
 }
 
 /**
- * Calls `received` with whatever comes, from the next turn on. `socket`: paused, and nobody
- * listens to its data. Answers the socket to use from now on in its place; the given one ends with it.
+ * Calls `received` with whatever comes, from the next turn on. `socket`: paused, and nobody listens to its data. Answers
+ * the socket to use from now on in its place; the given one ends with it.
  */
 export function receive(socket: net.Socket, received: Received): net.Socket {
   const bare = socket as unknown as Handled;
@@ -36,7 +38,9 @@ export function receive(socket: net.Socket, received: Received): net.Socket {
     return socket;
   }
   bare._handle = null;
-  let memory = Buffer.allocUnsafeSlow(READ);
+  let memory: Buffer = Buffer.allocUnsafeSlow(READ);
+  let lent: Buffer[] = [];
+  let free: Buffer[] = [];
   const options: OnHandle = {
     handle,
     onread: {
@@ -45,7 +49,13 @@ export function receive(socket: net.Socket, received: Received): net.Socket {
         if (length <= COPY) received(Buffer.from(memory.subarray(0, length)));
         else {
           const full = memory;
-          if (received(full.subarray(0, length))) memory = Buffer.allocUnsafeSlow(READ);
+          if (received(full.subarray(0, length))) {
+            if (lent.push(full) > LENT) lent.shift();
+            memory = free.pop() ?? Buffer.allocUnsafeSlow(READ);
+          } else if (lent.length > 0) {
+            free = lent;
+            lent = [];
+          }
         }
         return true;
       },

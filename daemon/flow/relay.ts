@@ -447,7 +447,7 @@ export class Relay implements Outlet {
 
   /** True when the chunk is kept: it waits for a record, or for the client to take what came before. */
   #fromUpstream(chunk: Buffer): boolean {
-    if (this.#ended) return false;
+    if (this.#ended) return true;
     const receipt = this.#receipt;
     if (this.#held.length > 0) this.#held.push({ chunk, receipt });
     else if (receipt !== null && !receipt.done) {

@@ -16,7 +16,7 @@ const READER = new URL('reader.ts', import.meta.url).pathname;
 test('200,000 events are written, read through, and verified in less than 200 MB', { timeout: 140_000 }, () => {
   const dir = mkdtempSync(join(tmpdir(), 'sluice-scan-'));
   try {
-    const out = execFileSync(process.execPath, ['--max-semi-space-size=8', READER, dir, String(COUNT)], {
+    const out = execFileSync(process.execPath, ['--max-semi-space-size=4', READER, dir, String(COUNT)], {
       encoding: 'utf8',
     });
     const stages = out

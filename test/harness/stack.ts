@@ -28,7 +28,7 @@ const HELPER = join(ROOT, 'build/native/sluice-helper');
 const DAEMON = join(ROOT, 'build/js/daemon/bin/sluiced.js');
 const CLI = [process.execPath, join(ROOT, 'build/js/daemon/bin/sluice.js')] as const;
 /** As daemon/bin/README.md says. */
-const NODE_FLAGS = ['--liftoff-only', '--max-semi-space-size=8'];
+const NODE_FLAGS = ['--liftoff-only', '--max-semi-space-size=4'];
 /** How the folders of stacks begin, and the file in them that says whose they are. */
 const FOLDER = 'sluice-stack-';
 const OWNER = 'owner.json';

@@ -190,7 +190,7 @@ export class SqlParser {
       resourceLimits: {
         stackSizeMb: WORKER_STACK_MB,
         maxOldGenerationSizeMb: WORKER_HEAP_MB,
-        maxYoungGenerationSizeMb: 8,
+        maxYoungGenerationSizeMb: 4,
       },
       env: {},
     });
