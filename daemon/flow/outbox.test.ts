@@ -120,6 +120,22 @@ test('more than fits into one turn leaves early and whole', async (t) => {
   assert.equal(await readAll(far), Buffer.concat(rows).toString('latin1'));
 });
 
+test('after a piece that the socket did not take whole, none of that socket is sent, and others are', async (t) => {
+  const send = openSend(LIBRARY);
+  const [full, other] = [await connection(t), await connection(t)];
+  const size = 40_000_000;
+  const jobs = Int32Array.of(
+    ...[descriptor(full.near), 0, size, 0],
+    ...[descriptor(full.near), 0, 5, 0],
+    ...[descriptor(other.near), 0, 5, 0],
+  );
+  send(new Uint8Array(size), jobs, 3);
+  assert.ok(jobs[3]! > 0 && jobs[3]! < size, `${jobs[3]}`);
+  const EBADF = 9;
+  assert.equal(jobs[7], -EBADF, 'not even tried');
+  assert.equal(jobs[11], 5);
+});
+
 test('the native call refuses a piece that does not lie within the memory', () => {
   const send = openSend(LIBRARY);
   for (const [from, length] of [

@@ -91,7 +91,7 @@ SLUICE_API int sluice_peer(int fd, uint32_t *out);
 /* Sending for many sockets at once (send.c). */
 
 struct sluice_send {
-	int32_t fd;      /* -1: skipped, -EBADF */
+	int32_t fd;      /* -1: skipped, -EBADF; also set so when an earlier piece for the socket was not sent whole */
 	uint32_t from;   /* offset into `bytes` */
 	uint32_t length;
 	int32_t sent;    /* out: bytes taken by the kernel, fewer than length when the socket is full, or -errno */

@@ -17,6 +17,12 @@ int sluice_send_many(const uint8_t *bytes, uint32_t size, struct sluice_send *jo
 			sent = send(job->fd, bytes + job->from, job->length, MSG_DONTWAIT | MSG_NOSIGNAL);
 		} while (sent < 0 && errno == EINTR);
 		job->sent = sent < 0 ? -errno : (int32_t)sent;
+		if (job->sent == (int32_t)job->length)
+			continue;
+		/* The socket may have room again for the next piece, which must not come before the rest of this one. */
+		for (uint32_t later = i + 1; later < count; later++)
+			if (jobs[later].fd == job->fd)
+				jobs[later].fd = -1;
 	}
 	return 0;
 }
