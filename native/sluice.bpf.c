@@ -141,6 +141,31 @@ static __always_inline int is_resolver(const struct address *a)
 	return 0;
 }
 
+/* Inode number of the helper's pid namespace, which is that of whoever reads the record. */
+const volatile __u32 pid_namespace = 0;
+
+/* How deep a pid namespace may be nested (MAX_PID_NS_LEVEL in kernel/pid_namespace.c). */
+#define PID_LEVELS 32
+
+/* The process's number as the helper sees it; in the initial namespace where that sees none. */
+static __always_inline __u32 visible_pid(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+	char *numbers = (char *)pid + bpf_core_field_offset(struct pid, numbers);
+	__u32 level = BPF_CORE_READ(pid, level);
+
+	for (__u32 i = 0; i < PID_LEVELS && i <= level; i++) {
+		struct upid number;
+
+		if (bpf_probe_read_kernel(&number, sizeof(number), numbers + i * sizeof(number)) < 0)
+			break;
+		if (BPF_CORE_READ(number.ns, ns.inum) == pid_namespace)
+			return number.nr;
+	}
+	return bpf_get_current_pid_tgid() >> 32;
+}
+
 /*
  * Walks from the executable's dentry to the root of the mount tree. Reads without locks, as a rename at that very
  * moment matters less than a hook that waits; the path informs, the cgroup decides.
@@ -265,7 +290,7 @@ static __always_inline int admit(struct bpf_sock_addr *ctx, const struct address
 	origin->netns_cookie = bpf_get_netns_cookie(ctx);
 	origin->socket_cookie = bpf_get_socket_cookie(ctx);
 	origin->time = bpf_ktime_get_ns();
-	origin->pid = bpf_get_current_pid_tgid() >> 32;
+	origin->pid = visible_pid();
 	__u64 ids = bpf_get_current_uid_gid();
 	origin->uid = (__u32)ids;
 	origin->gid = ids >> 32;

@@ -156,6 +156,7 @@ static int attach_one(const char *pin_dir, const struct hook *hook, int program,
 static int load(struct hooks *hooks, const struct hooks_options *options)
 {
 	struct utsname kernel;
+	struct stat pids;
 
 	uname(&kernel);
 	if (!options->verbose)
@@ -163,6 +164,9 @@ static int load(struct hooks *hooks, const struct hooks_options *options)
 	hooks->bpf = sluice_bpf__open();
 	if (!hooks->bpf)
 		return FAULT_ERRNO("cannot open the BPF programs");
+	if (stat("/proc/self/ns/pid", &pids) < 0)
+		return FAULT_ERRNO("cannot look at /proc/self/ns/pid");
+	hooks->bpf->rodata->pid_namespace = (__u32)pids.st_ino;
 	if (options->pending_max && bpf_map__set_max_entries(hooks->bpf->maps.pending, options->pending_max) < 0)
 		return FAULT_ERRNO("cannot size the map of pending connections to %u", options->pending_max);
 	for (int i = 0; i < MAP_COUNT; i++) {

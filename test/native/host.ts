@@ -2,14 +2,14 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { accessSync, chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Helper, openHelper } from '../../daemon/intake/helper.ts';
 
-export const ROOT = join(import.meta.dirname, '../..');
-export const BUILD = join(ROOT, 'build/native');
+const ROOT = join(import.meta.dirname, '../..');
+const BUILD = join(ROOT, 'build/native');
 export const DAEMON_UID = 64801;
 export const AGENT_UID = 64802;
 export const OTHER_UID = 64803;
@@ -58,6 +58,8 @@ export interface Host {
   run(session: string, command: readonly string[], input?: string): Promise<Result>;
   /** Runs Python statements in a session, with `connect(family, address, port, first)` that returns the listener's answer. */
   python(session: string, code: string, ...args: string[]): Promise<Result>;
+  /** sluice-launch, where every account reaches it. */
+  readonly launcher: string;
   launch(session: string, command: readonly string[]): string[];
   detach(...options: string[]): Result;
   close(): Promise<void>;
@@ -91,6 +93,11 @@ export function newHost(): Host {
   const runDir = mkdtempSync(join(tmpdir(), 'sluice-native-'));
   chmodSync(runDir, 0o755);
   writeFileSync(join(runDir, 'resolv.conf'), 'nameserver 127.0.0.1\nnameserver ::1\n');
+  // Other accounts may be unable to reach this checkout: it may lie in /root.
+  const launcher = join(runDir, 'sluice-launch');
+  copyFileSync(join(BUILD, 'sluice-launch'), launcher);
+  const app = join(runDir, 'app');
+  mkdirSync(app, { mode: 0o755 });
   const name = `sluice-test-${randomBytes(4).toString('hex')}`;
   const base = ['--run-dir', runDir, '--name', name, '--user', String(DAEMON_UID)];
   const socket = join(runDir, 'helper.sock');
@@ -116,11 +123,15 @@ export function newHost(): Host {
       running = null;
     },
     async startDaemon(backlog = 511) {
-      daemon = spawn(
-        process.execPath,
-        [join(import.meta.dirname, 'listener.ts'), runDir, join(BUILD, 'libsluice.so'), String(backlog)],
-        { uid: DAEMON_UID, gid: DAEMON_UID, stdio: ['ignore', 'pipe', 'inherit'], cwd: '/' },
-      );
+      const argv = [
+        ...['node_modules/node/bin/node', 'test/native/listener.ts'].map((path) => join(app, path)),
+        ...[runDir, join(app, 'build/native/libsluice.so'), String(backlog)],
+      ];
+      const drop = `setpriv --reuid ${DAEMON_UID} --regid ${DAEMON_UID} --clear-groups`;
+      daemon = spawn('unshare', ['-m', 'sh', '-c', `mount --bind ${ROOT} ${app} && exec ${drop} "$@"`, 'sh', ...argv], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+        cwd: '/',
+      });
       return JSON.parse(await firstLine(daemon, 'stdout', /^\{/)).port;
     },
     async stopDaemon() {
@@ -132,8 +143,9 @@ export function newHost(): Host {
       const id = randomBytes(16).toString('hex');
       return { id, ...(await helper.createSession(id, uid)) };
     },
+    launcher,
     launch: (session, command) => [
-      join(BUILD, 'sluice-launch'),
+      launcher,
       ...['--helper', socket, '--session', session, '--uid', String(AGENT_UID), '--gid', String(AGENT_UID), '--'],
       ...command,
     ],
