@@ -77,7 +77,7 @@ describe('the origin of a flow', { skip: cannotRun() }, () => {
       `
 import subprocess
 s = socket.socket(); s.bind(('127.0.0.9', 0)); s.connect(('198.51.100.23', 5433))
-print(s.recv(4096).decode().strip())
+print(s.recv(4096).decode().strip(), flush=True)
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
