@@ -9,6 +9,8 @@ import net from 'node:net';
 /** Takes what came. False: nothing of it, or of what came before, is kept any more, and its memory may be read into again. */
 export type Received = (chunk: Buffer) => boolean;
 
+/** A socket begins with this much, as most never get more at once, and V8 is slow to notice what ended flows leave. */
+const FIRST = 8 * 1024;
 /** As much as Node itself reads at once. */
 const READ = 64 * 1024;
 /** Up to here what came is copied out; a longer piece keeps the memory that it was read into, as long as it is kept. */
@@ -38,7 +40,7 @@ export function receive(socket: net.Socket, received: Received): net.Socket {
     return socket;
   }
   bare._handle = null;
-  let memory: Buffer = Buffer.allocUnsafeSlow(READ);
+  let memory: Buffer = Buffer.allocUnsafeSlow(FIRST);
   let lent: Buffer[] = [];
   let free: Buffer[] = [];
   const options: OnHandle = {
@@ -46,8 +48,11 @@ export function receive(socket: net.Socket, received: Received): net.Socket {
     onread: {
       buffer: () => memory,
       callback(length) {
-        if (length <= COPY) received(Buffer.from(memory.subarray(0, length)));
-        else {
+        if (length <= COPY) {
+          const full = length === memory.length;
+          received(Buffer.from(memory.subarray(0, length)));
+          if (full) memory = Buffer.allocUnsafeSlow(READ);
+        } else {
           const full = memory;
           if (received(full.subarray(0, length))) {
             if (lent.push(full) > LENT) lent.shift();

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -113,7 +114,8 @@ static void move_peer(struct server *s, struct client *c, int cgroup, const char
 /*
  * Agents that keep every processor busy must not be able to starve the daemon that all of them wait for. Its nice value
  * counts among the processes of its own autogroup (sched(7)), so that of the group is set as well. Where a cgroup of the
- * cpu controller holds it, CPUWeight= of its unit decides instead. Enforcement does not hang on any of it.
+ * cpu controller holds it, CPUWeight= of its unit decides instead. SCHED_BATCH keeps a daemon of that weight from taking
+ * the processor from whoever wakes it: it would read a large result in small pieces. Enforcement hangs on none of this.
  */
 static void favour(const struct client *c)
 {
@@ -121,7 +123,8 @@ static void favour(const struct client *c)
 	int length = snprintf(value, sizeof value, "%d", DAEMON_NICE);
 	int fd = openat(c->procdir, "autogroup", O_WRONLY | O_CLOEXEC);
 
-	if (setpriority(PRIO_PROCESS, (id_t)c->peer.pid, DAEMON_NICE) < 0)
+	if (sched_setscheduler(c->peer.pid, SCHED_BATCH, &(struct sched_param){0}) < 0 ||
+	    setpriority(PRIO_PROCESS, (id_t)c->peer.pid, DAEMON_NICE) < 0)
 		fprintf(stderr, "sluice-helper: cannot set the daemon's priority: %s\n", strerror(errno));
 	if (fd < 0)
 		return; /* a kernel without autogroups */

@@ -23,7 +23,7 @@ import os, socket, sys
 os.setsid()
 u = socket.socket(socket.AF_UNIX); u.connect(sys.argv[1]); u.send(b'daemon\\n'); answer = u.makefile().read().split()[0]
 group = open('/proc/self/autogroup').read().split('nice ')[1].strip() if os.path.exists('/proc/self/autogroup') else None
-print(answer, os.getpriority(os.PRIO_PROCESS, 0), group)
+print(answer, os.getpriority(os.PRIO_PROCESS, 0), group, os.sched_getscheduler(0) == os.SCHED_BATCH)
 `;
 
 /** An end by reset is one too: the helper leaves bytes unread when it refuses. */
@@ -57,8 +57,8 @@ describe('sluice-helper', { skip: cannotRun() }, () => {
   test('the daemon, and nobody else, is given more of the processor than the agents that wait for it', async () => {
     const asked = async (uid: number) =>
       (await runToEnd(['/usr/bin/python3', '-c', FAVOURED, socket], '', uid)).stdout.trim();
-    assert.match(await asked(DAEMON_UID), /^ok -10 (-10|None)$/);
-    assert.match(await asked(OTHER_UID), /^error 0 (0|None)$/);
+    assert.match(await asked(DAEMON_UID), /^ok -10 (-10|None) True$/);
+    assert.match(await asked(OTHER_UID), /^error 0 (0|None) False$/);
   });
 
   test('only the daemon and root create, end and list sessions or enter the daemon’s cgroup', async () => {
