@@ -192,12 +192,12 @@ export const TOOLS: MaskTools = {
         for (let at = start; at < end; at += bytes.readUInt32BE(at + 1) + 1) rows.push(message(0x44, size, field));
         return Buffer.concat(rows);
       },
-      keep() {},
+      sent() {},
     };
   },
   copy(outputs) {
     if (outputs !== 'all' && outputs.every((output) => output === null)) return null;
-    return { messages: () => message(0x64, `${MASKED}\n`), keep() {}, end: () => Buffer.alloc(0) };
+    return { messages: () => message(0x64, `${MASKED}\n`), sent() {}, end: () => Buffer.alloc(0) };
   },
   withhold: (body) => Buffer.from(`SERROR\0VERROR\0C${errorField(body, 'C') ?? 'XX000'}\0M${MASKED}\0\0`),
   scanReport: (body) => body,

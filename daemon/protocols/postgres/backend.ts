@@ -16,16 +16,17 @@ import { B, errorField, F, type Field, MAX_MESSAGE, message, rowDescription } fr
 
 /** Rewrites complete DataRow messages of one result. */
 export interface RowMasking {
-  /** `bytes` holds whole messages from `start` to `end`. What comes out is overwritten by the next call, unless kept. */
+  /** `bytes` holds whole messages from `start` to `end`. What comes out stays until the call of `sent`. */
   mask(bytes: Buffer, start: number, end: number): Buffer;
-  keep(): void;
+  /** Whether all that came out so far has left: its memory is used again then, and else left as it is. */
+  sent(whole: boolean): void;
 }
 
 /** Rewrites the CopyData messages of one COPY TO STDOUT. */
 export interface CopyMasking {
   /** As RowMasking.mask; what comes out may be empty while a row is incomplete. */
   messages(bytes: Buffer, start: number, end: number): Buffer;
-  keep(): void;
+  sent(whole: boolean): void;
   /** The payload that is left at CopyDone. */
   end(): Buffer;
 }
@@ -331,7 +332,7 @@ export class Backend {
     const made = mode.kind === 'rows' ? mode.masking.mask(bytes, start, end) : mode.masking.messages(bytes, start, end);
     if (made.length === 0) return;
     this.#bytes += made.length;
-    if (!out.lend(made)) mode.masking.keep();
+    mode.masking.sent(out.lend(made));
   }
 
   /** One whole message other than a row. Undefined: it passes as it is; null: it is not for the client. */

@@ -29,8 +29,9 @@ export function maskTools(parts: ToolParts, statements: Statements): MaskTools {
     out.clear();
     return made;
   };
-  const keep = () => {
-    out.take();
+  const sent = (whole: boolean) => {
+    if (whole) out.settle();
+    else out.take();
   };
   return {
     rows(outputs, fields, obligations) {
@@ -43,7 +44,7 @@ export function maskTools(parts: ToolParts, statements: Statements): MaskTools {
           masker.mask(bytes, start, end, out);
           return lent();
         },
-        keep,
+        sent,
       };
     },
     copy(outputs, options, types, obligations) {
@@ -56,10 +57,10 @@ export function maskTools(parts: ToolParts, statements: Statements): MaskTools {
           masker.messages(bytes, start, end, out);
           return lent();
         },
-        keep,
+        sent,
         end() {
           masker.end(out);
-          return out.take();
+          return Buffer.from(lent());
         },
       };
     },

@@ -1,17 +1,26 @@
+const NOTHING: Buffer = Buffer.alloc(0);
+/** So many buffers are remembered until what they hold has left; more are left to the garbage collector. */
+const WAITING = 4;
+
 /** A growing buffer that masked bytes are written to; used again from chunk to chunk. */
 export class OutBuffer {
-  bytes: Buffer;
+  /** Made when it is first written to: most flows mask nothing. */
+  bytes: Buffer = NOTHING;
   length = 0;
+  readonly #room: number;
+  /** Handed over, and not known to have left. */
+  #waiting: Buffer[] = [];
+  #free: Buffer[] = [];
 
   constructor(room = 64 * 1024) {
-    this.bytes = Buffer.allocUnsafeSlow(room);
+    this.#room = room;
   }
 
   /** Makes room for `more` further bytes. */
   reserve(more: number): void {
     const wanted = this.length + more;
     if (wanted <= this.bytes.length) return;
-    const larger = Buffer.allocUnsafeSlow(Math.max(wanted, this.bytes.length * 2));
+    const larger = Buffer.allocUnsafeSlow(Math.max(wanted, this.bytes.length * 2, this.#room));
     this.bytes.copy(larger, 0, 0, this.length);
     this.bytes = larger;
   }
@@ -45,11 +54,19 @@ export class OutBuffer {
     this.length = 0;
   }
 
-  /** What was written, handed over: a new buffer of the same room takes its place. */
+  /** What was written, handed over: another buffer takes its place. */
   take(): Buffer {
     const full = this.view();
-    this.bytes = Buffer.allocUnsafeSlow(this.bytes.length);
+    if (this.bytes.length > 0 && this.#waiting.push(this.bytes) > WAITING) this.#waiting.shift();
+    this.bytes = this.#free.pop() ?? NOTHING;
     this.length = 0;
     return full;
+  }
+
+  /** All that was handed over has left: its memory may be written to again. */
+  settle(): void {
+    if (this.#waiting.length === 0) return;
+    this.#free = this.#waiting;
+    this.#waiting = [];
   }
 }
