@@ -45,7 +45,9 @@ masks:
     await database?.stop();
   });
 
-  test('nobody gets a byte of another’s, and whoever reads to the end gets every row', { timeout: 120_000 }, async () => {
+  test('nobody gets a byte of another’s, and whoever reads to the end gets every row', {
+    timeout: 120_000,
+  }, async () => {
     const script = join(stack.dir, 'churn.py');
     copyFileSync(new URL('churn.py', import.meta.url), script);
     chmodSync(script, 0o644);

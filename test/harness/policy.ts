@@ -10,7 +10,10 @@ export interface LocalPolicy {
 }
 
 /** `port`: of the server on 127.0.0.1. */
-export function localPolicy(port: number, { resource = ['tls: off', 'login: none'], groups, rules }: LocalPolicy): string {
+export function localPolicy(
+  port: number,
+  { resource = ['tls: off', 'login: none'], groups, rules }: LocalPolicy,
+): string {
   const identities = Object.entries({ 'sluice-agent': 'agents', ...groups });
   return `apiVersion: sluice/v1
 identities:
