@@ -21,10 +21,12 @@ async function accepted(t: TestContext) {
 test('chunks stay as they were when more comes, small ones and large ones', async (t) => {
   const { client, socket } = await accepted(t);
   const chunks: Buffer[] = [];
-  const taken = receive(socket, (chunk) => {
-    chunks.push(chunk);
-    taken.emit('chunk');
-    return true;
+  const taken = receive(socket, {
+    take(chunk) {
+      chunks.push(chunk);
+      taken.emit('chunk');
+    },
+    idle: false,
   });
   t.after(() => taken.destroy());
   taken.resume();
@@ -44,7 +46,7 @@ test('chunks stay as they were when more comes, small ones and large ones', asyn
 
 test('it writes on the same connection, and the socket given ends with it', async (t) => {
   const { client, socket } = await accepted(t);
-  const taken = receive(socket, () => false);
+  const taken = receive(socket, { take() {}, idle: true });
   assert.notEqual(taken, socket);
   const closed = once(socket, 'close');
   taken.resume();
@@ -58,13 +60,14 @@ test('it writes on the same connection, and the socket given ends with it', asyn
 test('paused it takes nothing, resumed it goes on', async (t) => {
   const { client, socket } = await accepted(t);
   let came = 0;
-  const taken = receive(socket, (chunk) => {
-    came += chunk.length;
-    if (came >= 100_000) {
+  const taken = receive(socket, {
+    take(chunk) {
+      came += chunk.length;
+      if (came < 100_000) return;
       taken.pause();
       taken.emit('enough');
-    }
-    return false;
+    },
+    idle: true,
   });
   t.after(() => taken.destroy());
   const enough = once(taken, 'enough');
@@ -90,7 +93,7 @@ test('a socket with bytes that nobody has read yet is read as it is', async (t) 
   socket.pause();
   await once(socket, 'readable');
   const chunks: Buffer[] = [];
-  const taken = receive(socket, (chunk) => chunks.push(chunk) > 0);
+  const taken = receive(socket, { take: (chunk) => void chunks.push(chunk), idle: false });
   assert.equal(taken, socket);
   const ended = once(taken, 'end');
   taken.resume();
@@ -98,25 +101,47 @@ test('a socket with bytes that nobody has read yet is read as it is', async (t) 
   assert.equal(Buffer.concat(chunks).toString(), 'early');
 });
 
-test('memory that nothing is kept of is read into again, and no other', async (t) => {
+/** Takes ten megabytes; `idle` is asked with the number of large chunks taken, within `take` and outside of it. */
+async function memoriesOf(t: TestContext, idle: (taken: number) => boolean, seen: (chunk: Buffer) => void = () => {}) {
   const { client, socket } = await accepted(t);
-  const memories = new Map<ArrayBufferLike, number>();
+  const memories = new Set<ArrayBufferLike>();
   let large = 0;
-  let kept: Buffer | null = null;
-  let intact = true;
-  const taken = receive(socket, (chunk) => {
-    if (chunk.length <= 8192) return false;
-    memories.set(chunk.buffer, (memories.get(chunk.buffer) ?? 0) + 1);
-    // From the third on it is kept, until the sixth lets go of all.
-    if (++large === 3) kept = chunk;
-    intact &&= kept === null || large > 5 || kept.every((byte) => byte === 'k'.charCodeAt(0));
-    return large >= 3 && large < 6;
+  const taken = receive(socket, {
+    take(chunk) {
+      if (chunk.length <= 8192) return;
+      large++;
+      memories.add(chunk.buffer);
+      seen(chunk);
+    },
+    get idle() {
+      return idle(large);
+    },
   });
   t.after(() => taken.destroy());
   taken.resume();
   client.end(Buffer.alloc(10_000_000, 'k'));
   await once(taken, 'end');
   assert.ok(large > 10);
-  assert.ok(intact, 'what is kept stays as it is');
-  assert.equal(memories.size, 4, 'one, and one more for each that was kept');
+  return memories.size;
+}
+
+test('memory that nothing is kept of is read into again, and no other', async (t) => {
+  const kept: Buffer[] = [];
+  // From the third chunk on all are kept, until the sixth lets go of them.
+  const size = await memoriesOf(
+    t,
+    (taken) => taken < 3 || taken >= 6,
+    (chunk) => {
+      kept.push(chunk);
+      if (kept.length >= 3 && kept.length <= 6)
+        assert.ok(kept.slice(2, 5).every((each) => each.every((byte) => byte === 'k'.charCodeAt(0))));
+    },
+  );
+  assert.equal(size, 4, 'one, and one more for each that was kept');
+});
+
+test('a receiver that keeps each chunk until the next one comes needs two memories', async (t) => {
+  let asked = 0;
+  // Asked before a chunk all has left, asked after it something waits.
+  assert.equal(await memoriesOf(t, () => asked++ % 2 === 0), 2);
 });

@@ -6,8 +6,12 @@
  */
 import net from 'node:net';
 
-/** Takes what came. False: nothing of it, or of what came before, is kept any more, and its memory may be read into again. */
-export type Received = (chunk: Buffer) => boolean;
+/** Who takes what comes. */
+export interface Receiver {
+  take(chunk: Buffer): void;
+  /** Nothing is kept of what was taken so far: its memory may be read into again. */
+  readonly idle: boolean;
+}
 
 /** A socket begins with this much, as most never get more at once, and V8 is slow to notice what ended flows leave. */
 const FIRST = 8 * 1024;
@@ -15,7 +19,7 @@ const FIRST = 8 * 1024;
 const READ = 64 * 1024;
 /** Up to here what came is copied out; a longer piece keeps the memory that it was read into, as long as it is kept. */
 const COPY = 8 * 1024;
-/** So many memories are remembered until nothing is kept of them; more are left to the garbage collector. */
+/** So many memories are remembered until the receiver is idle; more are left to the garbage collector. */
 const LENT = 4;
 
 /** What Node does not declare: a socket's handle, and that a socket can be made on one. */
@@ -28,21 +32,26 @@ interface OnHandle {
 }
 
 /**
- * Calls `received` with whatever comes, from the next turn on. `socket`: paused, and nobody listens to its data. Answers
+ * Gives `receiver` whatever comes, from the next turn on. `socket`: paused, and nobody listens to its data. Answers
  * the socket to use from now on in its place; the given one ends with it.
  */
-export function receive(socket: net.Socket, received: Received): net.Socket {
+export function receive(socket: net.Socket, receiver: Receiver): net.Socket {
   const bare = socket as unknown as Handled;
   const handle = bare._handle;
   const idle = socket.readableLength === 0 && socket.writableLength === 0;
   if (socket.constructor !== net.Socket || handle === null || !idle) {
-    socket.on('data', received);
+    socket.on('data', (chunk: Buffer) => receiver.take(chunk));
     return socket;
   }
   bare._handle = null;
   let memory: Buffer = Buffer.allocUnsafeSlow(FIRST);
   let lent: Buffer[] = [];
-  let free: Buffer[] = [];
+  const free: Buffer[] = [];
+  const reclaim = () => {
+    if (lent.length === 0) return;
+    free.push(...lent);
+    lent = [];
+  };
   const options: OnHandle = {
     handle,
     onread: {
@@ -50,16 +59,18 @@ export function receive(socket: net.Socket, received: Received): net.Socket {
       callback(length) {
         if (length <= COPY) {
           const full = length === memory.length;
-          received(Buffer.from(memory.subarray(0, length)));
+          receiver.take(Buffer.from(memory.subarray(0, length)));
           if (full) memory = Buffer.allocUnsafeSlow(READ);
         } else {
+          // Looked at before, too: of a receiver that has something waiting after each chunk, all had left by now.
+          if (receiver.idle) reclaim();
           const full = memory;
-          if (received(full.subarray(0, length))) {
+          receiver.take(full.subarray(0, length));
+          if (receiver.idle) {
+            reclaim();
+          } else {
             if (lent.push(full) > LENT) lent.shift();
             memory = free.pop() ?? Buffer.allocUnsafeSlow(READ);
-          } else if (lent.length > 0) {
-            free = lent;
-            lent = [];
           }
         }
         return true;

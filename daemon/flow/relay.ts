@@ -89,11 +89,19 @@ export class Relay implements Outlet {
     this.#resource = options.resource;
     this.#opened = options.opened;
     this.#codec = options.opened.codec;
-    this.#client = receive(options.client.socket, (chunk) => {
-      this.#fromClient(chunk);
-      return true;
+    this.#client = receive(options.client.socket, {
+      take: (chunk) => this.#fromClient(chunk),
+      // The codec keeps what it has not taken apart yet.
+      idle: false,
     });
-    this.#upstream = receive(options.upstream.socket, (chunk) => this.#fromUpstream(chunk));
+    const upstream = (chunk: Buffer) => this.#fromUpstream(chunk);
+    const idle = () => this.idle;
+    this.#upstream = receive(options.upstream.socket, {
+      take: upstream,
+      get idle() {
+        return idle();
+      },
+    });
     this.#inward = new Gather(this.#client, options.parts.outbox);
     this.#outward = new Gather(this.#upstream, options.parts.outbox);
     this.#done = options.done;
@@ -445,9 +453,8 @@ export class Relay implements Outlet {
 
   // ---------------------------------------------------------------- from the upstream
 
-  /** True when the chunk is kept: it waits for a record, or for the client to take what came before. */
-  #fromUpstream(chunk: Buffer): boolean {
-    if (this.#ended) return true;
+  #fromUpstream(chunk: Buffer): void {
+    if (this.#ended) return;
     const receipt = this.#receipt;
     if (this.#held.length > 0) this.#held.push({ chunk, receipt });
     else if (receipt !== null && !receipt.done) {
@@ -456,9 +463,7 @@ export class Relay implements Outlet {
       this.#await(receipt);
     } else {
       this.#relay(chunk);
-      return this.#client.writableLength > 0;
     }
-    return true;
   }
 
   #await(receipt: Receipt): void {
@@ -491,7 +496,8 @@ export class Relay implements Outlet {
       this.#fail(error);
       return;
     }
-    if (!this.#inward.flush()) this.#upstream.pause();
+    this.#inward.flush();
+    if (this.#client.writableNeedDrain) this.#upstream.pause();
     this.#flushNotice();
     if (!this.#busy) this.#pump();
   }
@@ -504,7 +510,12 @@ export class Relay implements Outlet {
   lend(bytes: Buffer): boolean {
     this.toClient(bytes);
     this.#inward.flush();
-    return this.#client.writableLength === 0;
+    return this.idle;
+  }
+
+  /** Of the upstream's bytes nothing waits: neither for a record nor for the client to take it. */
+  get idle(): boolean {
+    return this.#held.length === 0 && this.#client.writableLength === 0;
   }
 
   toUpstream(bytes: Buffer): void {

@@ -117,6 +117,8 @@ export interface Outlet {
   toClient(bytes: Buffer): void;
   /** The same for bytes that are about to be overwritten. False: they are still in use and must be left alone. */
   lend(bytes: Buffer): boolean;
+  /** Whatever was lent is no longer in use. */
+  readonly idle: boolean;
   toUpstream(bytes: Buffer): void;
   ended(end: Ended): void;
 }

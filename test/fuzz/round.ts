@@ -203,6 +203,8 @@ class Talk implements Outlet {
     return true;
   }
 
+  readonly idle = true;
+
   toClient(bytes: Buffer): void {
     this.#trace('client <', bytes);
     this.#toClient += bytes.length;

@@ -178,6 +178,8 @@ function after(names: Names, start: Names, change: SessionChange): Names {
   }
 }
 
+const NO_MEMORY = { keep() {}, reclaim() {} };
+
 /** Masks whole rows and whole copies; the real ones have a fuzzer of their own beside them. */
 export const TOOLS: MaskTools = {
   rows(outputs) {
@@ -192,12 +194,12 @@ export const TOOLS: MaskTools = {
         for (let at = start; at < end; at += bytes.readUInt32BE(at + 1) + 1) rows.push(message(0x44, size, field));
         return Buffer.concat(rows);
       },
-      sent() {},
+      memory: NO_MEMORY,
     };
   },
   copy(outputs) {
     if (outputs !== 'all' && outputs.every((output) => output === null)) return null;
-    return { messages: () => message(0x64, `${MASKED}\n`), sent() {}, end: () => Buffer.alloc(0) };
+    return { messages: () => message(0x64, `${MASKED}\n`), memory: NO_MEMORY, end: () => Buffer.alloc(0) };
   },
   withhold: (body) => Buffer.from(`SERROR\0VERROR\0C${errorField(body, 'C') ?? 'XX000'}\0M${MASKED}\0\0`),
   scanReport: (body) => body,

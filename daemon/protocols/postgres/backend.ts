@@ -14,19 +14,26 @@ import type { SessionNames } from './session.ts';
 import type { CopyOut, OutputMask, Protection } from './sql/model.ts';
 import { B, errorField, F, type Field, MAX_MESSAGE, message, rowDescription } from './wire.ts';
 
+/** The memory that masked bytes are written to. */
+export interface Lending {
+  /** What came out last is still in use: it stays as it is, and other memory takes its place. */
+  keep(): void;
+  /** All that was kept has left: it may be written to again. */
+  reclaim(): void;
+}
+
 /** Rewrites complete DataRow messages of one result. */
 export interface RowMasking {
-  /** `bytes` holds whole messages from `start` to `end`. What comes out stays until the call of `sent`. */
+  /** `bytes` holds whole messages from `start` to `end`. What comes out is overwritten by the next call, unless kept. */
   mask(bytes: Buffer, start: number, end: number): Buffer;
-  /** Whether all that came out so far has left: its memory is used again then, and else left as it is. */
-  sent(whole: boolean): void;
+  readonly memory: Lending;
 }
 
 /** Rewrites the CopyData messages of one COPY TO STDOUT. */
 export interface CopyMasking {
   /** As RowMasking.mask; what comes out may be empty while a row is incomplete. */
   messages(bytes: Buffer, start: number, end: number): Buffer;
-  sent(whole: boolean): void;
+  readonly memory: Lending;
   /** The payload that is left at CopyDone. */
   end(): Buffer;
 }
@@ -329,10 +336,12 @@ export class Backend {
   #masked(bytes: Buffer, start: number, end: number, out: Outlet): void {
     const mode = this.#mode;
     if (mode.kind === 'pass') return;
+    const { memory } = mode.masking;
+    if (out.idle) memory.reclaim();
     const made = mode.kind === 'rows' ? mode.masking.mask(bytes, start, end) : mode.masking.messages(bytes, start, end);
     if (made.length === 0) return;
     this.#bytes += made.length;
-    mode.masking.sent(out.lend(made));
+    if (!out.lend(made)) memory.keep();
   }
 
   /** One whole message other than a row. Undefined: it passes as it is; null: it is not for the client. */

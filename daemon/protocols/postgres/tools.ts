@@ -29,10 +29,7 @@ export function maskTools(parts: ToolParts, statements: Statements): MaskTools {
     out.clear();
     return made;
   };
-  const sent = (whole: boolean) => {
-    if (whole) out.settle();
-    else out.take();
-  };
+  const memory = { keep: () => void out.take(), reclaim: () => out.settle() };
   return {
     rows(outputs, fields, obligations) {
       const detection = parts.detection(obligations);
@@ -44,7 +41,7 @@ export function maskTools(parts: ToolParts, statements: Statements): MaskTools {
           masker.mask(bytes, start, end, out);
           return lent();
         },
-        sent,
+        memory,
       };
     },
     copy(outputs, options, types, obligations) {
@@ -57,7 +54,7 @@ export function maskTools(parts: ToolParts, statements: Statements): MaskTools {
           masker.messages(bytes, start, end, out);
           return lent();
         },
-        sent,
+        memory,
         end() {
           masker.end(out);
           return Buffer.from(lent());

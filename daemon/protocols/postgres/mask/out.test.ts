@@ -29,3 +29,13 @@ test('it takes no memory before something is written, and grows beyond its room'
   put(out, 'b'.repeat(100));
   assert.equal(String(out.view()), `a${'b'.repeat(100)}`);
 });
+
+test('memory that one large row took is given up after it', () => {
+  const out = new OutBuffer(16);
+  out.reserve(2 * 1024 * 1024);
+  out.clear();
+  assert.equal(out.bytes.length, 0);
+  put(out, 'x'.repeat(100));
+  out.clear();
+  assert.equal(out.bytes.length, 100);
+});

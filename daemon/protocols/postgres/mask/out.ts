@@ -2,6 +2,9 @@ const NOTHING: Buffer = Buffer.alloc(0);
 /** So many buffers are remembered until what they hold has left; more are left to the garbage collector. */
 const WAITING = 4;
 
+/** Memory that one large row made grow beyond this is not kept for the next chunk, bytes. */
+const LARGE = 1024 * 1024;
+
 /** A growing buffer that masked bytes are written to; used again from chunk to chunk. */
 export class OutBuffer {
   /** Made when it is first written to: most flows mask nothing. */
@@ -10,7 +13,7 @@ export class OutBuffer {
   readonly #room: number;
   /** Handed over, and not known to have left. */
   #waiting: Buffer[] = [];
-  #free: Buffer[] = [];
+  readonly #free: Buffer[] = [];
 
   constructor(room = 64 * 1024) {
     this.#room = room;
@@ -52,6 +55,7 @@ export class OutBuffer {
 
   clear(): void {
     this.length = 0;
+    if (this.bytes.length > LARGE) this.bytes = NOTHING;
   }
 
   /** What was written, handed over: another buffer takes its place. */
@@ -66,7 +70,7 @@ export class OutBuffer {
   /** All that was handed over has left: its memory may be written to again. */
   settle(): void {
     if (this.#waiting.length === 0) return;
-    this.#free = this.#waiting;
+    this.#free.push(...this.#waiting);
     this.#waiting = [];
   }
 }
