@@ -11,12 +11,13 @@
  */
 import type net from 'node:net';
 import { SluiceError } from '../core/errors.ts';
-import type { EventFields, EventInput, Receipt } from '../core/event.ts';
+import type { EventFields, Receipt } from '../core/event.ts';
 import type { Operation } from '../core/operation.ts';
 import type { Flow } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
 import type { Act, Classified, Codec, Ended, Opened, Outlet, Refusal, Unit, Verdict } from '../protocols/protocol.ts';
 import { Gather } from './gather.ts';
+import { Operations, type Recorded } from './operations.ts';
 import type { FlowParts } from './parts.ts';
 import { receive } from './receive.ts';
 import { refusalFrom, refusalOf, Verdicts } from './verdict.ts';
@@ -39,13 +40,6 @@ export interface RelayOptions {
   readonly done: (end: RelayEnd) => void;
 }
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-
-interface Running {
-  readonly op: number;
-  readonly since: number;
-}
-
 export class Relay implements Outlet {
   readonly #parts: FlowParts;
   readonly #flow: Flow;
@@ -56,18 +50,10 @@ export class Relay implements Outlet {
   readonly #upstream: net.Socket;
   readonly #done: (end: RelayEnd) => void;
   readonly #verdicts: Verdicts;
-  /** What every event of this flow says. */
-  readonly #base: EventFields;
-  /** Whose result it is; the rest stands with its operation. */
-  readonly #whose: EventFields;
-  /** What events say of operations that were decided alike, by their decisions. */
-  readonly #acts = new WeakMap<Verdict['decisions'], EventInput['act'] & {}>();
+  readonly #operations: Operations;
   readonly #ending = new AbortController();
   #busy = false;
   #ahead = 0;
-  #ops = 0;
-  #running: Running[] = [];
-  #receipt: Receipt | null = null;
   /** Upstream chunks, each with the last record before it: that has to be committed first. */
   #held: { readonly chunk: Buffer; readonly receipt: Receipt | null }[] = [];
   /** The client said goodbye. */
@@ -106,8 +92,7 @@ export class Relay implements Outlet {
     this.#outward = new Gather(this.#upstream, options.parts.outbox);
     this.#done = options.done;
     this.#verdicts = new Verdicts(options.flow.session, options.resource);
-    this.#base = flowFields(options.flow, options.resource, options.opened);
-    this.#whose = { session: options.flow.session.id, flow: options.flow.id };
+    this.#operations = new Operations(options.parts, flowFields(options.flow, options.resource, options.opened));
     options.opened.onCancel(() => this.#cancelHold?.abort());
     this.#listen();
     this.#send(options.opened.welcome);
@@ -337,108 +322,34 @@ export class Relay implements Outlet {
       this.#toUpstream(this.#codec.forward(act, verdict, []));
       return null;
     }
-    const { operations } = verdict.classified;
-    const ops: number[] = [];
-    let durable = false;
-    let receipt: Receipt | null = null;
+    const refuse = (error: unknown) => this.#toUpstream(this.#codec.refuse(act, refusalFrom(asSluice(error))));
+    let recorded: Recorded;
     try {
-      for (let i = 0; i < operations.length; i++) {
-        const operation = operations[i]!;
-        ops.push(++this.#ops);
-        receipt = this.#parts.recorder.record(this.#event(verdict, i, this.#ops));
-        if (operation.accesses.some((access) => access.effect !== 'read')) durable = true;
-      }
+      recorded = this.#operations.record(verdict);
     } catch (error) {
-      this.#toUpstream(this.#codec.refuse(act, refusalFrom(asSluice(error))));
+      refuse(error);
       return null;
     }
-    if (receipt !== null) this.#receipt = receipt;
-    if (durable && receipt !== null) {
-      return receipt.durable().then(
-        () => this.#forward(act, verdict, ops),
-        (error) => this.#toUpstream(this.#codec.refuse(act, refusalFrom(asSluice(error)))),
-      );
-    }
+    const { ops, durable } = recorded;
+    if (durable !== null) return durable().then(() => this.#forward(act, verdict, ops), refuse);
     this.#forward(act, verdict, ops);
     return null;
   }
 
   #forward(act: Act, verdict: Verdict, ops: readonly number[]): void {
     if (this.#ended) return;
-    const since = performance.now();
-    for (const op of ops) this.#running.push({ op, since });
+    this.#operations.began(ops);
     this.#toUpstream(this.#codec.forward(act, verdict, ops));
   }
 
   #refuse(act: Act, verdict: Verdict | null, refusal: Refusal): void {
     if (this.#ended) return;
     try {
-      this.#recordRefusal(act, verdict, refusal);
+      this.#operations.recordRefusal(act, verdict, refusal);
       this.#toUpstream(this.#codec.refuse(act, refusal));
     } catch (error) {
       this.#toUpstream(this.#codec.refuse(act, refusalFrom(asSluice(error))));
     }
-  }
-
-  #recordRefusal(act: Act, verdict: Verdict | null, refusal: Refusal): void {
-    const operations = verdict?.classified.operations ?? [];
-    const refused = { decision: 'deny', error: refusal.code, message: refusal.message } as const;
-    if (verdict === null || operations.length === 0) {
-      const text = this.#cut(act.text);
-      this.#receipt = this.#parts.recorder.record({
-        type: 'operation',
-        about: this.#base,
-        op: ++this.#ops,
-        ...text,
-        ...refused,
-        reason: refusal.message,
-      });
-      return;
-    }
-    for (let i = 0; i < operations.length; i++) {
-      const event = this.#event(verdict, i, ++this.#ops);
-      const reason =
-        verdict.decisions[i]!.outcome === 'deny' ? verdict.decisions[i]!.reason : (refusal.detail ?? refusal.message);
-      const act = { ...event.act, decision: 'deny', reason } as const;
-      this.#receipt = this.#parts.recorder.record({ ...event, act, error: refusal.code, message: refusal.message });
-    }
-  }
-
-  #event(verdict: Verdict, i: number, op: number): EventInput {
-    const { text } = verdict.classified.operations[i]!;
-    const event: Mutable<EventInput> = { type: 'operation', about: this.#base, op, text, act: this.#act(verdict, i) };
-    // A UTF-16 unit is at most three bytes of UTF-8.
-    return text.length * 3 <= this.#parts.limits.eventText ? event : Object.assign(event, this.#cut(text));
-  }
-
-  /** Statements that come again and again, if with other constants, share what is said of them. */
-  #act(verdict: Verdict, i: number): EventInput['act'] & {} {
-    const shared = i === 0 && verdict.approvals === undefined;
-    const known = shared ? this.#acts.get(verdict.decisions) : undefined;
-    if (known !== undefined) return known;
-    const operation = verdict.classified.operations[i]!;
-    const decision = verdict.decisions[i]!;
-    const fields: Mutable<EventInput['act'] & {}> = {
-      verb: operation.verb,
-      fingerprint: operation.fingerprint,
-      accesses: operation.accesses,
-      decision: decision.outcome,
-      reason: decision.reason,
-      policy: verdict.policy,
-    };
-    if (decision.rule !== null) fields.rule = decision.rule;
-    if (decision.observed !== undefined) fields.observed = decision.observed;
-    if (verdict.plan.masks.length > 0) fields.masks = verdict.plan.masks;
-    const approval = verdict.approvals?.[i];
-    if (approval !== undefined) fields.approval = approval;
-    if (shared) this.#acts.set(verdict.decisions, fields);
-    return fields;
-  }
-
-  #cut(text: string): { text: string; textBytes?: number } {
-    const limit = this.#parts.limits.eventText;
-    const bytes = Buffer.byteLength(text);
-    return bytes <= limit ? { text } : { text: text.slice(0, Math.floor(limit / 3)), textBytes: bytes };
   }
 
   #toUpstream(bytes: Buffer): void {
@@ -455,7 +366,7 @@ export class Relay implements Outlet {
 
   #fromUpstream(chunk: Buffer): void {
     if (this.#ended) return;
-    const receipt = this.#receipt;
+    const receipt = this.#operations.last;
     if (this.#held.length > 0) this.#held.push({ chunk, receipt });
     else if (receipt !== null && !receipt.done) {
       this.#held.push({ chunk, receipt });
@@ -523,19 +434,8 @@ export class Relay implements Outlet {
   }
 
   ended(end: Ended): void {
-    const running = this.#running.shift();
-    const micros = running === undefined ? 0 : Math.round((performance.now() - running.since) * 1000);
-    const event: Mutable<EventInput> = {
-      type: 'result',
-      about: this.#whose,
-      op: end.op,
-      rows: end.rows,
-      bytesOut: end.bytes,
-      micros,
-    };
-    if (end.error !== undefined) event.error = end.error;
     try {
-      this.#parts.recorder.record(event);
+      this.#operations.ended(end);
     } catch (error) {
       // The operation itself is on record; new ones are refused by the same fault.
       this.#parts.onFault(error, this.#flow.id);
@@ -547,7 +447,7 @@ export class Relay implements Outlet {
   #lost(): void {
     if (this.#ended) return;
     if (this.#held.length > 0) {
-      this.#receipt?.committed().then(
+      this.#operations.last?.committed().then(
         () => this.#lost(),
         () => this.#finish(),
       );
@@ -575,7 +475,7 @@ export class Relay implements Outlet {
   /** Ends the flow for a reason from outside: its session ended, the daemon stops, it stalls. */
   end(error: SluiceError): void {
     if (this.#ended) return;
-    const working = this.#running.length > 0;
+    const working = this.#operations.running;
     this.#fail(error);
     // What runs upstream would go on by itself, unheard.
     if (working) this.#opened.abandon?.().catch((cause) => this.#parts.onFault(cause, this.#flow.id));
@@ -591,7 +491,7 @@ export class Relay implements Outlet {
     // A client that does not read any more would keep the socket open for ever.
     this.#client.setTimeout(5_000, () => this.#client.destroy());
     this.#opened.close();
-    const totals = { bytesIn: this.#bytesIn, bytesOut: this.#bytesOut, operations: this.#ops };
+    const totals = { bytesIn: this.#bytesIn, bytesOut: this.#bytesOut, operations: this.#operations.count };
     this.#done(error === undefined ? totals : { ...totals, error });
   }
 }
