@@ -243,7 +243,18 @@ const ATTACKS: Readonly<Record<string, (wire: Wire) => Promise<unknown>>> = {
   },
   async 'a COPY that fails before it reads a Sync sent with it'(wire) {
     wire.send(run('COPY guarded FROM STDIN'), sync, query(PLAIN), query(SECRET), query(SECRET));
-    await wire.ready(5);
+    await wire.ready(4);
+    assert.ok(!wire.ended);
+  },
+  async 'a COPY that fails a while after it asked for data, and reads a Sync sent with it then'(wire) {
+    wire.send(run('COPY hesitant FROM STDIN'), sync, query(PLAIN), query(SECRET), query(SECRET));
+    await wire.ready(4);
+    assert.ok(!wire.ended);
+  },
+  async 'a Query behind a Sync, while a COPY waits for data'(wire) {
+    wire.send(run('COPY done FROM STDIN'), sync, query(PLAIN), query(SECRET));
+    await wire.ready(3);
+    assert.ok(!wire.ended);
   },
   async 'a simple COPY that fails before it reads a Sync sent with it'(wire) {
     wire.send(query('COPY guarded FROM STDIN'), sync, query(PLAIN), query(SECRET));
@@ -273,6 +284,10 @@ describe('attacks on the codec', { skip: postgresMissing() ?? false }, () => {
         DECLARE r refcursor := 'c';
         BEGIN OPEN r FOR SELECT ssn || '' FROM public.people; RETURN r; END $$;
       CREATE TRIGGER fails BEFORE INSERT ON guarded FOR EACH STATEMENT EXECUTE FUNCTION fails();
+      CREATE TABLE hesitant (what text);
+      CREATE FUNCTION fails_late() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_sleep(0.1); RAISE 'guarded'; END $$;
+      CREATE TRIGGER fails BEFORE INSERT ON hesitant FOR EACH STATEMENT EXECUTE FUNCTION fails_late();
     `);
   });
   after(() => at?.close());

@@ -114,8 +114,10 @@ export class Backend {
   #skipping = false;
   /** The COPY … FROM STDIN that went last. While it may take data, what a message means hangs on how far it is. */
   #copy: Answer | null = null;
-  /** A Sync was kept back, and nothing of the client's has gone since: it may wait for the answer. */
-  #syncKept = false;
+  /** Syncs that were kept back, since nothing of the client's has gone: it may wait for their answers. */
+  #syncsKept = 0;
+  /** CopyFail was sent for what came behind that Sync. */
+  #givenUp = false;
 
   /** The server said that it ends the connection, and why. */
   #left = false;
@@ -154,24 +156,38 @@ export class Backend {
 
   /** CopyData, CopyDone or CopyFail goes upstream. */
   copyGoes(ends: boolean): void {
-    this.#syncKept = false;
+    this.#syncsKept = 0;
     if (ends && this.#copy !== null) this.#copy.copyIn = false;
   }
 
   /** A Sync came while data is copied in: the server would ignore it, unless it has failed by now. */
   keepSync(): void {
-    this.#syncKept = true;
+    this.#syncsKept++;
+  }
+
+  /**
+   * Something else than data came. Behind a Sync it may be meant for after a failure that is still on its way, which only
+   * the server knows of: told that the copy has failed, it answers with an error of its own, or with the one on its way.
+   */
+  giveUpCopy(): 'no' | 'now' | 'before' {
+    if (this.#syncsKept === 0) return 'no';
+    if (this.#givenUp) return 'before';
+    this.#givenUp = true;
+    return 'now';
   }
 
   #copyFails(first: Answer, out: Outlet): void {
-    const waits = first.copyIn && this.#syncKept;
+    this.#givenUp = false;
+    const waiting = first.copyIn ? this.#syncsKept : 0;
     first.copies = 0;
     first.copyIn = false;
-    if (!waits) return;
-    this.#syncKept = false;
+    if (waiting === 0) return;
+    this.#syncsKept = 0;
     this.#skipping = false;
-    this.#parts.answers.push(answer('sync'));
-    out.toUpstream(message(F.sync));
+    for (let i = 0; i < waiting; i++) {
+      this.#parts.answers.push(answer('sync'));
+      out.toUpstream(message(F.sync));
+    }
   }
 
   push(chunk: Buffer, out: Outlet): void {
@@ -380,7 +396,7 @@ export class Backend {
         if (first === undefined || first.copies === 0 || first.copyIn) throw unexpected(letter);
         first.copies--;
         first.copyIn = true;
-        this.#syncKept = false;
+        this.#syncsKept = 0;
         return undefined;
       case B.copyBothResponse:
         return undefined;

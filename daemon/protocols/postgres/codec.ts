@@ -179,11 +179,18 @@ export class PostgresCodec implements Codec {
         this.#backend.copyGoes(letter !== F.copyData);
         return { kind: 'pass', bytes: frame.bytes };
     }
-    if (this.#backend.copyingIn)
-      throw new SluiceError(
-        'PROTOCOL_VIOLATION',
-        `a message '${String.fromCharCode(letter)}' came while data is copied in`,
-      );
+    if (this.#backend.copyingIn) {
+      const what = `a message '${String.fromCharCode(letter)}' came while data is copied in`;
+      switch (this.#backend.giveUpCopy()) {
+        case 'no':
+          throw new SluiceError('PROTOCOL_VIOLATION', what);
+        case 'now':
+          this.#kept = frame;
+          return { kind: 'pass', bytes: message(F.copyFail, `${what}\0`) };
+        case 'before':
+          return 'wait';
+      }
+    }
     switch (letter) {
       case F.describe:
         return this.#describe(frame);
