@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { startPostgres } from '../test/harness/postgres.ts';
 import { stackMissing, startStack } from '../test/harness/stack.ts';
 import { Figures, type Requirement } from './figures.ts';
+import { startHooks } from './hooks.ts';
 import { latency, pgbench, stream } from './measures.ts';
 import { MemoryWatch } from './memory.ts';
 import { buildReader, DATABASE, pathsTo, USER } from './paths.ts';
@@ -23,11 +24,20 @@ interface Plan {
   readonly rows: number;
   readonly statements: number;
   readonly timed: number;
+  /** Connections, and a third of the round trips, that the hooks are measured by. */
+  readonly connections: number;
 }
 
 /** 1,000,000 rows are a result of about 500 MB. */
-const FULL: Plan = { rounds: 5, seconds: 5, rows: 1_000_000, statements: 3_000_000, timed: 20_000 };
-const QUICK: Plan = { rounds: 1, seconds: 2, rows: 100_000, statements: 100_000, timed: 2_000 };
+const FULL: Plan = {
+  rounds: 5,
+  seconds: 5,
+  rows: 1_000_000,
+  statements: 3_000_000,
+  timed: 20_000,
+  connections: 20_000,
+};
+const QUICK: Plan = { rounds: 1, seconds: 2, rows: 100_000, statements: 100_000, timed: 2_000, connections: 2_000 };
 
 const MEMORY_LIMIT = 200;
 /** Growth over the second half of the statements that still counts as flat, megabytes. */
@@ -52,6 +62,9 @@ const MODES = [
 const rateOf = (mode: string, clients: number) => `pgbench -S ${mode}, ${clients} client${clients > 1 ? 's' : ''}`;
 const resultOf = (how: string, masking: string) => `large result by ${how}, ${masking}`;
 
+/** Of the kernel side alone: the same echo server, directly and in the daemon's place. */
+const HOOKS = { connect: 'connections a second, hooks alone', echo: 'round trips of 64 bytes, hooks alone' } as const;
+
 const REQUIREMENTS: readonly Requirement[] = [
   ...(['simple', 'prepared'] as const).map((mode) => ({
     measure: rateOf(mode, 8),
@@ -59,6 +72,7 @@ const REQUIREMENTS: readonly Requirement[] = [
     against: 'pgbouncer',
     least: 0.6,
   })),
+  ...Object.values(HOOKS).map((measure) => ({ measure, path: 'sluice', against: 'direct', least: 1 / 1.3 })),
   ...RESULTS.flatMap(([how]) =>
     [0.8, 0.4, 0.1].map((least, at) => ({
       measure: resultOf(how, MASKINGS[at]![1]),
@@ -126,6 +140,9 @@ try {
     DATABASE,
   ]);
 
+  const hooks = await startHooks();
+  closers.push(() => hooks.close());
+
   const memory = new MemoryWatch(stack.daemon.pid!);
   for (let round = 1; round <= plan.rounds; round++) {
     for (const [mode, clients] of MODES) {
@@ -140,6 +157,11 @@ try {
     }
     const secured = await pgbench(sluice, 'prepared', 8, ['-T', String(plan.seconds)], true);
     figures.add(`${rateOf('prepared', 8)}, TLS to sluice`, 'sluice', secured, 'tps');
+    log(`round ${round} of ${plan.rounds}: hooks`);
+    for (const path of ['direct', 'sluice'] as const) {
+      figures.add(HOOKS.connect, path, await hooks.connect(path, plan.connections), '/s');
+      figures.add(HOOKS.echo, path, await hooks.echo(path, 3 * plan.connections), '/s');
+    }
     log(`round ${round} of ${plan.rounds}: latency`);
     for (const path of paths) {
       const { median_us, p99_us } = await latency(
@@ -196,7 +218,7 @@ try {
   );
   const checks = [
     ...ratios.map(({ measure, against, ratio, least, met }) => ({
-      text: `${measure}: ${ratio.toFixed(2)} of ${against}, wanted ${least}`,
+      text: `${measure}: ${ratio.toFixed(2)} of ${against}, wanted ${Number(least.toFixed(2))}`,
       met,
     })),
     { text: `first row of a slow query: ${late.toFixed(1)} ms later than direct, wanted less than 50`, met: late < 50 },
