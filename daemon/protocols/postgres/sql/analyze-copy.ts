@@ -6,7 +6,7 @@ import { condition } from './lineage-conditions.ts';
 import { read } from './lineage-expressions.ts';
 import type { CopyOut } from './model.ts';
 import { type Field, Scope, untraced } from './scope.ts';
-import { relationItem, resolveRelation, unknownItem } from './scope-relations.ts';
+import { columnsOf, relationItem, resolveRelation, unknownItem } from './scope-relations.ts';
 import { type Body, type Node, optionText, optionTrue, strings } from './scope-tree.ts';
 
 export interface Copied {
@@ -29,6 +29,11 @@ function copyIn(run: Run, body: Body, stdin: boolean): Copied {
   const found = resolveRelation(run, schemaname, relname);
   if (found.length === 0) run.reach('write', `${schemaname ?? 'pg_temp'}.${relname}`);
   for (const relation of found) written(run, relation, ['CMD_INSERT']);
+  const named = strings(body.attlist);
+  for (const { name, value } of found.flatMap((relation) => columnsOf(run, relation))) {
+    // A constraint that fails tells that the value is there.
+    if (named.length === 0 || named.includes(name)) run.use('filter', value, `constraints on ${name}`);
+  }
   if (body.whereClause) {
     const scope = new Scope(null);
     scope.items.push(
