@@ -24,7 +24,8 @@ const CATALOG: Catalog = {
   functionsNamed: () => [],
   functionByOid: () => undefined,
   operatorFunctions: () => [],
-  typeCode: () => ({ functions: [], checks: [] }),
+  columnsOfDomain: () => [],
+    typeCode: () => ({ functions: [], checks: [] }),
   relationOfType: () => undefined,
 };
 

@@ -61,6 +61,7 @@ export interface CatalogParts {
   readonly functions?: readonly Func[];
   readonly operators?: Readonly<Record<string, readonly Func[]>>;
   readonly types?: Readonly<Record<string, readonly Func[]>>;
+  readonly domains?: Readonly<Record<string, ReturnType<Catalog['columnsOfDomain']>>>;
   readonly user?: string;
 }
 
@@ -115,6 +116,7 @@ export function catalogOf(parts: CatalogParts, version = 1): Catalog {
     functionByOid: (oid) => functions.find((one) => one.oid === oid),
     operatorFunctions: (operator) => parts.operators?.[operator] ?? [],
     typeCode: (name) => ({ functions: parts.types?.[name] ?? [], checks: [] }),
+    columnsOfDomain: (name) => parts.domains?.[name] ?? [],
     relationOfType: () => undefined,
   };
 }
@@ -190,6 +192,7 @@ export function shop(): Catalog {
       func('public.similarity', 2, { language: 'c' }),
       func('public.atomic', 1, { volatility: 's', source: 'BEGIN ATOMIC SELECT email FROM public.people; END' }),
     ],
+    domains: { address: [{ relation: people, columns: ['email'] }], label: [{ relation: people, columns: ['name'] }] },
     operators: { '###': [func('public.op', 2, { source: 'SELECT email FROM public.people' })] },
   });
 }

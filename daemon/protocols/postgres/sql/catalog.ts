@@ -338,6 +338,17 @@ class Snapshot implements Catalog {
     return { functions: this.#functions([...functions]), checks };
   }
 
+  columnsOfDomain(typeName: string): readonly { readonly relation: Relation; readonly columns: readonly string[] }[] {
+    const domains = new Set<number>(this.#typesByName.get(typeName) ?? NONE);
+    for (const domain of domains) {
+      for (const [oid, { kind, made }] of this.#types) if (kind === 'd' && made.includes(domain)) domains.add(oid);
+    }
+    return [...this.#own.relations.values()].flatMap((relation) => {
+      const columns = relation.columns.filter((column) => domains.has(column.typeOid)).map((column) => column.name);
+      return columns.length > 0 && /[rpmf]/.test(relation.kind) ? [{ relation, columns }] : [];
+    });
+  }
+
   relationOfType(typeOid: number): Relation | undefined {
     return this.#own.relationsByType.get(typeOid) ?? this.#system.relationsByType.get(typeOid);
   }

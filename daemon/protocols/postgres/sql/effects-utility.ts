@@ -355,8 +355,20 @@ function define(run: Run, body: Body): void {
   else run.reachAll(EFFECTS);
 }
 
+/** Subcommands of ALTER DOMAIN that don't look at what is stored: DEFAULT, DROP NOT NULL, DROP CONSTRAINT. */
+const BLIND_TO_ROWS = /^[TNX]$/;
+
 function domain(run: Run, body: Body): void {
   run.reach('ddl');
   changed(run);
   definedExpressions(run, [body.constraints, body.def], [], 'domain');
+  // Wherever a value is converted, also where no cast is written.
+  if (run.functions.size > 0) run.opaque ??= 'a domain that runs a function is not followed';
+  if (body.subtype === undefined || BLIND_TO_ROWS.test(body.subtype)) return;
+  for (const { relation, columns } of run.catalog.columnsOfDomain(strings(body.typeName).at(-1) ?? '')) {
+    run.relations.add(relation);
+    run.reach('read', objectName(relation));
+    for (const { name, value } of columnsOf(run, relation))
+      if (columns.includes(name)) run.use('define', value, 'ALTER DOMAIN');
+  }
 }

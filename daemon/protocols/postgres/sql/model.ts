@@ -88,6 +88,8 @@ export interface Catalog {
   operatorFunctions(operator: string): readonly Func[];
   /** Functions behind casts, type input and output, and domain checks that are not the server's own, for a type of this name; expressions of domain checks as SQL text. */
   typeCode(typeName: string): { readonly functions: readonly Func[]; readonly checks: readonly string[] };
+  /** Tables and materialized views with columns of the domain of this name, or of a domain over it, and those columns' names. */
+  columnsOfDomain(typeName: string): readonly { readonly relation: Relation; readonly columns: readonly string[] }[];
   /** Relation whose row type has this oid. */
   relationOfType(typeOid: number): Relation | undefined;
 }
