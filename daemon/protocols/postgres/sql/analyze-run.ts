@@ -66,6 +66,11 @@ export class Snapshot {
   }
 }
 
+export interface Calls {
+  readonly effectful: number;
+  readonly counted: number;
+}
+
 const NONE: ReadonlyMap<string, readonly never[]> = new Map<string, readonly never[]>();
 /** Summaries kept for one catalog: one for each body and search path. */
 const MAX_SUMMARIES = 10_000;
@@ -109,6 +114,8 @@ export class Run {
   transient = false;
   /** How many calls so far do more than compute. */
   effectful = 0;
+  /** How many subqueries and functions of the user's own so far, whose runs the server counts. */
+  counted = 0;
   /** Sources that names were found in since it was last emptied. */
   touched = new Set<Source>();
 
@@ -217,12 +224,20 @@ export class Run {
     this.seen.push(into === undefined ? { how, value, where } : { how, value, where, into });
   }
 
+  get calls(): Calls {
+    return { effectful: this.effectful, counted: this.counted };
+  }
+
   /**
    * Whether such a call is made can hang on what stands beside it (`CASE WHEN x THEN nextval('a') END`), and what it did
-   * tells of that later. `before`: their number before these values were looked at.
+   * tells of that later. How often a subquery ran is shown by EXPLAIN ANALYZE, and by the views of statistics, which count
+   * scans and calls. `before`: their number before these values were looked at.
    */
-  guard(before: number, value: Value, where: string): void {
-    if (this.effectful > before) this.use('call', value, `condition of a call with effects in ${where}`);
+  guard(before: Calls, value: Value, where: string): Value {
+    if (this.effectful > before.effectful) this.use('call', value, `condition of a call with effects in ${where}`);
+    if (this.counted === before.counted) return value;
+    if (this.explaining) this.use('compute', value, where);
+    return { ...value, risky: true };
   }
 
   /** Joins what a body does to what this one does. */

@@ -251,6 +251,7 @@ export interface Result {
 export function callUser(run: Run, fn: Func, args: readonly Value[], named = false): Result {
   if (!run.step()) return { value: untraced('the statement is too complex'), fields: [] };
   if (!fn.system) run.functions.add(objectName(fn));
+  run.counted++;
   const actual = numbered(fn, args, named);
   const summary = functionSummary(run, fn);
   run.join(summary, true);

@@ -17,7 +17,7 @@ export function call(run: Run, scope: Scope, body: Body, given?: readonly Value[
   const name = names.at(-1) ?? '';
   const schema = names.length > 1 ? names.at(-2) : undefined;
   const nodes = (body.args ?? []) as Node[];
-  const before = run.effectful;
+  const before = run.calls;
   const args = given ?? nodes.map((node) => expression(run, scope, node));
   const named = nodes.some((node) => node.NamedArgExpr !== undefined);
   const around = surroundings(run, scope, body);

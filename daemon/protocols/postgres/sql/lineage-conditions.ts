@@ -12,10 +12,10 @@ import { type Body, items, type Node, open, strings } from './scope-tree.ts';
 
 /** Notes what a condition looks at. Its parts joined by AND are looked at one by one. */
 export function condition(run: Run, scope: Scope, node: Node, where: string): void {
-  const effects = run.effectful;
+  const before = run.calls;
   const first = run.seen.length;
   parts(run, scope, node, where);
-  if (run.effectful > effects) run.guard(effects, derive(run.seen.slice(first).map((use) => use.value)), where);
+  if (run.effectful > before.effectful) run.guard(before, derive(run.seen.slice(first).map((use) => use.value)), where);
 }
 
 function parts(run: Run, scope: Scope, node: Node, where: string): void {

@@ -59,10 +59,8 @@ export function expression(run: Run, scope: Scope, node: Node): Value {
       return rowExpression(run, scope, body);
     case 'BoolExpr':
     case 'CoalesceExpr': {
-      const before = run.effectful;
-      const value = derive(all(run, scope, body.args));
-      run.guard(before, value, 'an expression');
-      return value;
+      const before = run.calls;
+      return run.guard(before, derive(all(run, scope, body.args)), 'an expression');
     }
     case 'MinMaxExpr':
       return derive(all(run, scope, body.args));
@@ -321,9 +319,12 @@ export function cast(run: Run, value: Value, typeName: Body | undefined): Value 
     return value.text === undefined ? whole : { ...whole, text: value.text };
   const [target] = resolveRelation(run, schema, name);
   if (target === undefined) return whole;
-  const fields = columnsOf(run, target).map((field) => {
-    const found = value.fields!.filter((candidate) => candidate.name === field.name);
-    return { name: field.name, value: found.length === 1 ? found[0]!.value : whole };
+  // A record is converted column by column, a row of a child by the columns' names: which of both is not told apart here.
+  const fields = columnsOf(run, target).map(({ name: column }, i) => {
+    const found = value.fields!.filter((candidate) => candidate.name === column);
+    const named = found.length === 1 ? found[0]!.value : whole;
+    const placed = value.fields![i]?.value ?? whole;
+    return { name: column, value: named === placed ? named : derive([named, placed]) };
   });
   return { ...whole, fields };
 }
@@ -340,16 +341,15 @@ function caseExpression(run: Run, scope: Scope, body: Body): Value {
     if (when.CaseWhen) parts.push(when.CaseWhen.expr, when.CaseWhen.result);
   }
   if (body.defresult) parts.push(body.defresult);
-  const before = run.effectful;
+  const before = run.calls;
   const values = all(run, scope, parts);
   const implied = body.arg ? operator(run, ['='], values) : [];
-  const value = derive([...values, ...implied]);
-  run.guard(before, value, 'CASE');
-  return value;
+  return run.guard(before, derive([...values, ...implied]), 'CASE');
 }
 
 /** A query as a value: what comes out of it hangs on its conditions too. */
 function sublink(run: Run, scope: Scope, body: Body): Value {
+  run.counted++;
   const before = run.seen.length;
   const select = body.subselect?.SelectStmt as Body | undefined;
   const outputs = select === undefined ? null : queryOf(run, scope, select);
