@@ -18,6 +18,7 @@
 struct sluice_column {
 	int32_t length; /* of the replacement, or ROW_* */
 	uint32_t offset; /* of the replacement in `texts` */
+	uint32_t fills; /* not 0: NULL becomes the replacement too */
 };
 
 /*
@@ -69,8 +70,11 @@ int64_t sluice_mask_rows(const uint8_t *in, uint32_t start, uint32_t end, const 
 				return ROWS_VIOLATION;
 			length = load32(in + at);
 			if (length == UINT32_MAX) {
-				at += 4;
-				continue;
+				if (!columns[i].fills) {
+					at += 4;
+					continue;
+				}
+				length = 0;
 			}
 			if (length > row_end - at - 4)
 				return ROWS_VIOLATION;
@@ -107,7 +111,7 @@ int64_t sluice_mask_rows(const uint8_t *in, uint32_t start, uint32_t end, const 
 /*
  * in[start, end) holds complete CopyData messages, 'd' length(int32) payload, of COPY in text; each payload has to be one
  * row: fields parted by `delimiter`, a newline at its end, \\ before a byte that isn't meant as it stands. Fields equal to
- * `null_text` stay. The replacements are escaped already; ROW_NULL has no place here. Returns as sluice_mask_rows.
+ * `null_text` stay unless the column `fills`. The replacements are escaped already; ROW_NULL has no place here. Returns as sluice_mask_rows.
  */
 SLUICE_API int64_t sluice_mask_copy(const uint8_t *in, uint32_t start, uint32_t end,
 				    const struct sluice_column *columns, uint32_t count, const uint8_t *texts,
@@ -148,7 +152,8 @@ int64_t sluice_mask_copy(const uint8_t *in, uint32_t start, uint32_t end, const 
 				return ROWS_RAGGED;
 			length = at - field_start;
 			if (columns[field].length != ROW_PASS &&
-			    !(length == null_length && memcmp(in + field_start, null_text, length) == 0)) {
+			    (columns[field].fills ||
+			     !(length == null_length && memcmp(in + field_start, null_text, length) == 0))) {
 				uint32_t size = (uint32_t)columns[field].length;
 
 				if (field_start - copied + size > room - written)

@@ -23,6 +23,8 @@ export interface ColumnAction extends ColumnType {
   readonly pass: boolean;
   /** Every value becomes this; undefined: `value` has to be asked. */
   readonly constant: Buffer | null | undefined;
+  /** NULL becomes the constant too: of a derived value it would tell which way a condition within it went. */
+  readonly fills: boolean;
   readonly kind: MaskKind;
   readonly plain: boolean;
   readonly search: Search;
@@ -33,6 +35,7 @@ const WHOLE: ColumnAction = {
   format: 0,
   pass: false,
   constant: null,
+  fills: false,
   kind: 'redact',
   plain: false,
   search: 'none',
@@ -49,17 +52,20 @@ export function columnActions(plan: Plan, fields: readonly ColumnType[], detects
         format,
         pass: true,
         constant: undefined,
+        fills: false,
         kind: 'redact',
         plain: true,
         search: detects ? searchOf(typeOid, format) : 'none',
       };
     const kind = mask === null ? 'redact' : mask.mask.with;
     const plain = mask?.plain === true;
+    const constant = constantMask(kind, typeOid, format, plain);
     return {
       typeOid,
       format,
       pass: false,
-      constant: constantMask(kind, typeOid, format, plain),
+      constant,
+      fills: !plain && constant instanceof Uint8Array,
       kind,
       plain,
       search: 'none',

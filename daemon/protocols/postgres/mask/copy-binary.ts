@@ -87,8 +87,8 @@ export class CopyBinary implements CopyFormat {
         out.length = before;
         return this.#wait(row, end);
       }
-      if (length >= 0) {
-        const column = actions[i];
+      const column = actions[i];
+      if (length >= 0 || (column?.fills === true && count === actions.length)) {
         let masked: Buffer | null | undefined;
         if (count !== actions.length || column === undefined) masked = this.#columns.whole(i);
         else if (!column.pass) masked = this.#columns.masked(column, data.subarray(at + 4, end));

@@ -61,7 +61,7 @@ export class CopyLines implements CopyFormat {
     const { actions, detection } = this.#columns;
     if (this.#csv || this.#asciiUnsafe || detection !== null || actions.length === 0) return null;
     if (!actions.every((column, i) => column.pass || this.#encoded[i] !== undefined)) return null;
-    return library.constantCopy(this.#encoded, this.#delimiter, this.#null);
+    return library.constantCopy(actions, this.#encoded, this.#delimiter, this.#null);
   }
 
   /** The header has passed, or there is none. */
@@ -161,9 +161,9 @@ export class CopyLines implements CopyFormat {
     if (from < to) this.#whole(out, false);
   }
 
-  /** Undefined for a NULL, which stays as it is. */
+  /** Undefined for a NULL that stays as it is. */
   #masked(data: Buffer, from: number, to: number, field: number): Buffer | undefined {
-    if (this.#isNull(data, from, to)) return undefined;
+    if (!this.#columns.actions[field]!.fills && this.#isNull(data, from, to)) return undefined;
     const constant = this.#encoded[field];
     if (constant !== undefined) return constant;
     const column = this.#columns.actions[field]!;

@@ -67,6 +67,16 @@ describe('CopyMasker, text', () => {
       copy: TEXT_COPY,
     });
   });
+  test('NULL of a derived value is masked too', () => {
+    const plan = [null, masked('redact', false), masked('redact')];
+    check('1\t\\N\t\\N\n', '1\t[redacted]\t\\N\n', { copy: TEXT_COPY, plan });
+    check('1,,\n', '1,[redacted],\n', { copy: CSV_COPY, plan });
+    check(binaryCopy([['1', null, null]]), binaryCopy([['1', '[redacted]', null]]), {
+      copy: BINARY_COPY,
+      plan,
+      types: [25, 25, 25],
+    });
+  });
   test('other delimiters and NULLs, also such that stand in the mask', () => {
     const copy = { ...TEXT_COPY, delimiter: '[', null: 'none' };
     check('1[can\\[ary[none\n', '1[\\[redacted][none\n', { copy });

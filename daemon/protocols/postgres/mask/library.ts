@@ -7,8 +7,8 @@ import type { OutBuffer } from './out.ts';
 
 const ROW_PASS = -2;
 const ROW_NULL = -1;
-/** struct sluice_column: length(int32) offset(uint32), host byte order. */
-const COLUMN_WORDS = 2;
+/** struct sluice_column: length(int32) offset(uint32) fills(uint32), host byte order. */
+const COLUMN_WORDS = 3;
 /** letter, length, columns; and the length of each column */
 const ROW_LEAST = 7;
 const LENGTH_WORD = 4;
@@ -52,7 +52,12 @@ export interface RowLibrary {
   /** DataRow messages, for columns that all pass or have a constant. */
   constantRows(columns: readonly ColumnAction[]): ConstantRows;
   /** CopyData messages of COPY in text, each one row. Per column its constant as it is written, undefined: passes. */
-  constantCopy(constants: readonly (Buffer | undefined)[], delimiter: number, nullText: Buffer): ConstantRows;
+  constantCopy(
+    columns: readonly ColumnAction[],
+    constants: readonly (Buffer | undefined)[],
+    delimiter: number,
+    nullText: Buffer,
+  ): ConstantRows;
 }
 
 /** @throws SluiceError CONFIG_INVALID when the library is missing or is none. */
@@ -69,14 +74,15 @@ export function openRowLibrary(path: string = libraryPath()): RowLibrary {
   }
   return {
     constantRows(columns) {
-      const table = tableOf(columns.map((column) => (column.pass ? undefined : (column.constant ?? null))));
+      const constants = columns.map((column) => (column.pass ? undefined : (column.constant ?? null)));
+      const table = tableOf(columns, constants);
       const least = ROW_LEAST + LENGTH_WORD * columns.length;
       return filling(least, table.size, (chunk, start, end, out, room) =>
         maskRows(chunk, start, end, table.words, columns.length, table.texts, out, room),
       );
     },
-    constantCopy(constants, delimiter, nullText) {
-      const table = tableOf(constants);
+    constantCopy(columns, constants, delimiter, nullText) {
+      const table = tableOf(columns, constants);
       const count = constants.length;
       const marker = Buffer.concat([nullText, Buffer.alloc(1)]); // never without an address
       return filling(COPY_LEAST + count, table.size, (chunk, start, end, out, room) =>
@@ -94,13 +100,14 @@ interface Table {
 }
 
 /** undefined: the column passes; null: it becomes NULL. */
-function tableOf(constants: readonly (Buffer | null | undefined)[]): Table {
+function tableOf(columns: readonly ColumnAction[], constants: readonly (Buffer | null | undefined)[]): Table {
   const texts = Buffer.concat([...constants.map((constant) => constant ?? Buffer.alloc(0)), Buffer.alloc(1)]);
   const words = new Int32Array(Math.max(1, constants.length) * COLUMN_WORDS);
   let size = 0;
   for (const [i, constant] of constants.entries()) {
     words[i * COLUMN_WORDS] = constant === undefined ? ROW_PASS : constant === null ? ROW_NULL : constant.length;
     words[i * COLUMN_WORDS + 1] = size;
+    words[i * COLUMN_WORDS + 2] = columns[i]!.fills ? 1 : 0;
     size += constant?.length ?? 0;
   }
   return { words, texts, size };

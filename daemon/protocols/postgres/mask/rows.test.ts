@@ -43,6 +43,14 @@ for (const library of [native, null])
         ['[redacted]', null, 'x'],
       ]);
     });
+    test('NULL of a derived value is masked too, where its type has a value for it', () => {
+      const plan = [masked('redact', false), masked('redact'), masked('null', false)];
+      assert.deepEqual(mask(plan, [dataRow(null, null, null), dataRow('a', 'b', 'c')], 3, library), [
+        ['[redacted]', null, null],
+        ['[redacted]', '[redacted]', null],
+      ]);
+      assert.deepEqual(mask('all', [dataRow(null, 'x', null)], 3, library), [Array(3).fill('[redacted]')]);
+    });
     test("'all' and a plan of another length mask every column", () => {
       for (const plan of ['all', [null]] as const)
         assert.deepEqual(mask(plan, rows.slice(0, 1), 3, library), [['[redacted]', '[redacted]', '[redacted]']]);

@@ -99,14 +99,15 @@ export class RowMasker {
       let grown = 0;
       for (let i = 0; i < count; i++) {
         if (rowEnd - at < 4) throw violation('a row that ends within a length');
-        const length = int32(chunk, at);
-        if (length === -1) {
+        const column = columns[i];
+        const word = int32(chunk, at);
+        if (word === -1 && (ragged || column?.fills !== true)) {
           at += 4;
           continue;
         }
+        const length = word === -1 ? 0 : word;
         if (length < 0 || length > rowEnd - at - 4) throw violation('a value longer than its row');
         const valueEnd = at + 4 + length;
-        const column = columns[i];
         let masked: Buffer | null | undefined;
         if (ragged || column === undefined) masked = wholeAction(column);
         else if (!column.pass) {

@@ -14,6 +14,8 @@
  *   arrays      {}            by element       by element         by element
  *   others      zero value    redact           redact             redact
  *   not known   NULL, always
+ *
+ * NULL stays NULL, but for that of a derived value (columns.ts).
  */
 import type { MaskKind } from '../../../core/mask.ts';
 import type { MaskKey } from '../../../masking/key.ts';
