@@ -283,6 +283,14 @@ describe('attacks on the codec', { skip: postgresMissing() ?? false }, () => {
       CREATE FUNCTION opens() RETURNS text LANGUAGE plpgsql AS $$
         DECLARE r refcursor := 'c';
         BEGIN OPEN r FOR SELECT ssn || '' FROM public.people; RETURN r; END $$;
+      CREATE FUNCTION spells(value text) RETURNS int LANGUAGE plpgsql AS $$
+        DECLARE letter text;
+        BEGIN
+          FOREACH letter IN ARRAY string_to_array(value, NULL) LOOP
+            IF letter > 'm' THEN RAISE WARNING ''; ELSE RAISE NOTICE ''; END IF;
+          END LOOP;
+          RETURN 1;
+        END $$;
       CREATE TRIGGER fails BEFORE INSERT ON guarded FOR EACH STATEMENT EXECUTE FUNCTION fails();
       CREATE TABLE hesitant (what text);
       CREATE FUNCTION fails_late() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -310,6 +318,17 @@ describe('attacks on the codec', { skip: postgresMissing() ?? false }, () => {
     await wire.ask(`SELECT set_config('search_path', 'open', true) WHERE false; ${FORBIDDEN}`);
     wire.close();
     assert.ok(!wire.all.includes('forbidden-row'));
+  });
+
+  test('a routine that raises a notice for each character of a value', async () => {
+    const wire = await Wire.open(at.stage.port);
+    for (const ask of [query('SELECT spells(ssn) FROM people'), all(run('SELECT spells(ssn) FROM people'), sync)]) {
+      wire.send(ask);
+      const letters = (await wire.ready()).map(({ letter }) => letter);
+      assert.equal(letters.filter((letter) => letter === 'N').length, 1);
+      assert.equal(letters.filter((letter) => letter === 'D').length, 5);
+    }
+    wire.close();
   });
 
   test('what they try to reach is there', async () => {

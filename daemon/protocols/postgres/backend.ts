@@ -10,7 +10,7 @@ import type { Outlet } from '../protocol.ts';
 import { type Answer, type Answers, answer } from './answers.ts';
 import type { PgPlan, Statements } from './classify.ts';
 import { located } from './refusal.ts';
-import type { SessionNames } from './session.ts';
+import type { Portal, SessionNames } from './session.ts';
 import type { CopyOut, OutputMask, Protection } from './sql/model.ts';
 import { B, errorField, F, type Field, MAX_MESSAGE, message, rowDescription } from './wire.ts';
 
@@ -405,7 +405,7 @@ export class Backend {
       case B.error:
         return this.#failed(bytes.subarray(start + 5, end), first, out);
       case B.notice:
-        return this.#report(B.notice, bytes.subarray(start + 5, end), first);
+        return this.#noticed(bytes.subarray(start + 5, end), first);
       case B.notification:
         return this.#notified(bytes.subarray(start + 5, end));
       case B.parameterStatus:
@@ -521,6 +521,19 @@ export class Backend {
       answers.shift();
     }
     this.#skipping = answers.first === undefined;
+  }
+
+  /** The statement, or the portal of it, whose withheld notice went last. */
+  #told: { readonly of: Answer | Portal; readonly at: number } | null = null;
+
+  /** One withheld notice stands for all of its statement: how many come could be made to tell a value. */
+  #noticed(body: Buffer, first: Answer | undefined): Buffer | null | undefined {
+    if (first !== undefined && this.#parts.obligations().masks.length > 0 && this.#withholds(first)) {
+      const of = first.portal ?? first;
+      if (this.#told?.of === of && this.#told.at === first.at) return null;
+      this.#told = { of, at: first.at };
+    }
+    return this.#report(B.notice, body, first);
   }
 
   #report(letter: number, body: Buffer, first: Answer | undefined): Buffer | undefined {

@@ -52,6 +52,12 @@ describe('withhold', () => {
     assert.equal(field(out, 'M'), 'invalid text representation (text withheld by sluice: masked columns take part)');
     assert.equal(field(out, 'D'), 'column people.ssn is masked');
   });
+  test('which conversion failed, or in which domain, is not told', () => {
+    for (const letter of 'FLR') assert.equal(field(withhold(body(quoting), 'x'), letter), undefined);
+    const domain = body({ S: 'ERROR', C: '23514', M: 'x', s: 'public', d: 'starts_with_b', n: 'b', F: 'execExprInterp.c' });
+    const out = withhold(domain, 'x');
+    for (const letter of 'sdn') assert.equal(field(out, letter), undefined);
+  });
   test('names and codes that RAISE sets to a value do not pass', () => {
     const raised = body({ S: 'NOTICE', V: 'NOTICE', C: 'P0001', M: 'canary', t: 'canary', n: 'canary', d: 'canary' });
     assert.ok(!withhold(raised, 'x').includes('canary'));

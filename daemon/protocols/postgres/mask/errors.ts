@@ -54,13 +54,16 @@ function joined(fields: readonly [string, Buffer][]): Buffer {
 }
 
 /**
- * Fields that never quote a value: severities, code, position in the statement, source file, line and routine, names of
- * schema, table, column, type and constraint. M, D, H, W (context), q (internal query) and p (position in it) do, and
- * letters that a later server may add could.
+ * Fields that never quote a value: severities, code, position in the statement, names of schema, table, column and
+ * constraint. M, D, H, W (context), q (internal query) and p (position in it) do, and letters that a later server may add
+ * could. Source file, line and routine (F, L, R) tell which of many conversions failed.
  */
-const HARMLESS = new Set('SVCPFLRstcdn');
-/** Names come from the catalog, unless a routine raised the condition: RAISE … USING TABLE = value sets them to anything. */
-const SET_BY_RAISE = new Set('stcdn');
+const HARMLESS = new Set('SVCPstcn');
+/**
+ * Names come from the catalog, unless a routine raised the condition: RAISE … USING TABLE = value sets them to anything. Nor
+ * do they pass beside a type (d): which domain a value failed in can be made to hang on the value.
+ */
+const NAMES = new Set('stcn');
 
 /**
  * The error or notice with everything that may quote a value left out. `reason` is a sentence for the client and stands in
@@ -71,10 +74,11 @@ const SET_BY_RAISE = new Set('stcdn');
 export function withhold(body: Buffer, reason: string): Buffer {
   const fields = errorFields(body);
   const raised = isRaised(fields);
+  const named = !raised && !fields.some(([letter]) => letter === 'd');
   const sqlstate = sqlstateOf(fields, raised);
   const kept = fields.filter(
     ([letter, text]) =>
-      HARMLESS.has(letter) && text.length <= MAX_NAME && letter !== 'C' && !(raised && SET_BY_RAISE.has(letter)),
+      HARMLESS.has(letter) && text.length <= MAX_NAME && letter !== 'C' && (named || !NAMES.has(letter)),
   );
   const withheld: [string, Buffer][] = [
     ['C', Buffer.from(sqlstate)],
