@@ -265,6 +265,9 @@ const ATTACKS: Readonly<Record<string, (wire: Wire) => Promise<unknown>>> = {
     wire.send(copyData('one\n'), copyDone, copyData('bad\n'), copyDone, sync, query(PLAIN), query(SECRET));
     await wire.ask(SECRET, 5);
   },
+  async 'COPY in an encoding whose characters end in a backslash and in the delimiter'(wire) {
+    await wire.ask(`COPY (SELECT U&'\\30bd', ssn, U&'\\30dd' FROM people) TO STDOUT (ENCODING 'SJIS', DELIMITER '|')`);
+  },
   async 'CopyData, CopyDone and CopyFail that nobody asked for'(wire) {
     const flood = Array.from({ length: 300 }, () => all(copyData('x'), copyDone, copyFail));
     wire.send(...flood, query(PLAIN), ...flood, run(PLAIN), ...flood, sync, ...flood, query(SECRET));

@@ -297,7 +297,7 @@ export class Backend {
       const options = (plan === null ? undefined : this.#copyOptions(first!)) ?? UNKNOWN_COPY;
       const masking = this.#parts.tools.copy(
         this.#outputs(protection, null, held),
-        options,
+        { encoding: this.clientEncoding, ...options },
         this.#copyTypes(first),
         held,
       );

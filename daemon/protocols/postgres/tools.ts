@@ -10,6 +10,7 @@ import { maskErrorContent, withhold } from './mask/errors.ts';
 import type { RowLibrary } from './mask/library.ts';
 import { OutBuffer } from './mask/out.ts';
 import { RowMasker } from './mask/rows.ts';
+import { isSafeEncoding } from './sql/effects-settings.ts';
 import type { OutputMask } from './sql/model.ts';
 
 export interface ToolParts {
@@ -48,7 +49,8 @@ export function maskTools(parts: ToolParts, statements: Statements): MaskTools {
       const detection = parts.detection(obligations);
       const plan = obligations.masks.length === 0 ? types.map(() => null) : outputs;
       if (detection === null && passes(plan) && plan.length === types.length) return null;
-      const masker = new CopyMasker(plan, options, types, detection, parts.key, { native: parts.rows });
+      const asciiUnsafe = !isSafeEncoding(options.encoding ?? 'UTF8');
+      const masker = new CopyMasker(plan, options, types, detection, parts.key, { native: parts.rows, asciiUnsafe });
       return {
         messages(bytes, start, end) {
           masker.messages(bytes, start, end, out);

@@ -27,6 +27,11 @@ export class CopyLines implements CopyFormat {
   readonly #quote: number;
   readonly #escape: number;
   readonly #null: Buffer;
+  /**
+   * The marker stands for NULL alone. In text another one is written for NULL and for a value that is the same, so one that
+   * passed would answer a guess.
+   */
+  readonly #told: boolean;
   /** Per column: 1 when it has to be looked at. */
   readonly #busy: Uint8Array;
   /** Per column: what a constant mask is on the wire. */
@@ -45,6 +50,7 @@ export class CopyLines implements CopyFormat {
     this.#quote = this.#csv ? options.quote.charCodeAt(0) : NONE;
     this.#escape = this.#csv ? options.escape.charCodeAt(0) : BACKSLASH;
     this.#null = Buffer.from(options.null);
+    this.#told = this.#csv || options.null === '\\N' || options.null === '';
     this.#header = options.header;
     this.#asciiUnsafe = asciiUnsafe;
     this.#busy = Uint8Array.from(columns.actions, (column) => (column.pass ? 0 : 1));
@@ -61,7 +67,8 @@ export class CopyLines implements CopyFormat {
     const { actions, detection } = this.#columns;
     if (this.#csv || this.#asciiUnsafe || detection !== null || actions.length === 0) return null;
     if (!actions.every((column, i) => column.pass || this.#encoded[i] !== undefined)) return null;
-    return library.constantCopy(actions, this.#encoded, this.#delimiter, this.#null);
+    const filled = this.#told ? actions : actions.map((column) => ({ ...column, fills: !column.pass }));
+    return library.constantCopy(filled, this.#encoded, this.#delimiter, this.#null);
   }
 
   /** The header has passed, or there is none. */
@@ -163,7 +170,8 @@ export class CopyLines implements CopyFormat {
 
   /** Undefined for a NULL that stays as it is. */
   #masked(data: Buffer, from: number, to: number, field: number): Buffer | undefined {
-    if (!this.#columns.actions[field]!.fills && this.#isNull(data, from, to)) return undefined;
+    const stays = this.#told && !this.#columns.actions[field]!.fills;
+    if (stays && this.#isNull(data, from, to)) return undefined;
     const constant = this.#encoded[field];
     if (constant !== undefined) return constant;
     const column = this.#columns.actions[field]!;

@@ -80,6 +80,12 @@ describe('CopyMasker, text', () => {
   test('other delimiters and NULLs, also such that stand in the mask', () => {
     const copy = { ...TEXT_COPY, delimiter: '[', null: 'none' };
     check('1[can\\[ary[none\n', '1[\\[redacted][none\n', { copy });
+    check('none[\\[[none\n', 'none[\\[redacted][none\n', { copy });
+  });
+  test('a NULL that a value could be is masked, so that no guess is answered', () => {
+    check('1\tguess\tguess\n', '1\t[redacted]\tguess\n', { copy: { ...TEXT_COPY, null: 'guess' } });
+    check('1,guess,guess\n', '1,guess,guess\n', { copy: { ...CSV_COPY, null: 'guess' } });
+    check('1\t\t\n', '1\t\t\n', { copy: { ...TEXT_COPY, null: '' } });
   });
   test('rows of another width are masked whole', () => {
     check(

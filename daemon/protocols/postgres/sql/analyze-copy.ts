@@ -83,6 +83,7 @@ function formatOf(options: readonly Node[] | undefined): CopyOut {
   const csv = format === 'csv';
   const quote = text('quote') ?? '"';
   const header = given.get('header');
+  const encoding = text('encoding');
   return {
     format,
     delimiter: text('delimiter') ?? (csv ? ',' : '\t'),
@@ -90,5 +91,6 @@ function formatOf(options: readonly Node[] | undefined): CopyOut {
     quote,
     escape: text('escape') ?? quote,
     header: header !== undefined && optionTrue(header),
+    ...(encoding === undefined ? {} : { encoding }),
   };
 }

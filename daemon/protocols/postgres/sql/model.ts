@@ -150,6 +150,8 @@ export interface CopyOut {
   readonly quote: string;
   readonly escape: string;
   readonly header: boolean;
+  /** Of the rows; absent: the client's. */
+  readonly encoding?: string;
 }
 
 export interface Analysis {
