@@ -95,6 +95,8 @@ const SYSTEM: readonly Relation[] = [
   relation('pg_catalog.pg_class', 'oid,relname,relkind'),
   relation('pg_catalog.pg_stats', 'tablename,null_frac,most_common_vals', { kind: 'v' }),
   relation('pg_catalog.pg_stat_activity', 'pid,query', { kind: 'v' }),
+  relation('pg_catalog.pg_prepared_xacts', 'transaction,gid', { kind: 'v' }),
+  relation('pg_catalog.pg_stats_ext_exprs', 'expr,most_common_freqs', { kind: 'v' }),
   relation('pg_catalog.pg_authid', 'rolname,rolpassword'),
   relation('pg_catalog.pg_largeobject', 'loid,data'),
 ];

@@ -140,15 +140,17 @@ export const STAND_INS: ReadonlyMap<string, readonly string[]> = new Map([
       `stavalues1 stavalues2 stavalues3 stavalues4 stavalues5 stanumbers1 stanumbers2 stanumbers3 stanumbers4 stanumbers5`,
     ),
   ],
-  ['pg_stats_ext', words('most_common_vals most_common_val_nulls most_common_freqs most_common_base_freqs')],
+  ['pg_stats_ext', words('most_common_vals most_common_val_nulls most_common_freqs most_common_base_freqs dependencies')],
   [
     'pg_stats_ext_exprs',
-    words('most_common_vals histogram_bounds most_common_elems range_length_histogram range_bounds_histogram'),
+    words(`most_common_vals most_common_freqs histogram_bounds correlation most_common_elems most_common_elem_freqs
+           elem_count_histogram range_length_histogram range_bounds_histogram range_empty_frac`),
   ],
   ['pg_statistic_ext_data', words('stxdmcv stxdexpr stxdndistinct stxddependencies')],
   ['pg_stat_activity', words('query')],
   ['pg_prepared_statements', words('statement')],
   ['pg_cursors', words('statement')],
+  ['pg_prepared_xacts', words('gid')],
   ['pg_largeobject', words('data')],
 ]);
 
@@ -163,6 +165,7 @@ export const FUNCTION_STAND_INS: ReadonlyMap<string, readonly [string, string]> 
   ['pg_stat_get_backend_activity', ['pg_stat_activity', 'query']],
   ['pg_prepared_statement', ['pg_prepared_statements', 'statement']],
   ['pg_cursor', ['pg_cursors', 'statement']],
+  ['pg_prepared_xact', ['pg_prepared_xacts', 'gid']],
   ['lo_get', ['pg_largeobject', 'data']],
   ['loread', ['pg_largeobject', 'data']],
 ]);

@@ -107,6 +107,8 @@ suite('protection', () => {
       "COPY scratch TO '/x'": ['untraced'],
       'SELECT query, pid FROM pg_stat_activity': ['D-'],
       'SELECT most_common_vals, null_frac FROM pg_stats': ['D-'],
+      'SELECT expr, most_common_freqs FROM pg_stats_ext_exprs': ['-D'],
+      'SELECT transaction, gid FROM pg_prepared_xacts': ['-D'],
       "INSERT INTO ruled VALUES ('x')": ['all'],
       'PREPARE a AS SELECT $1; EXECUTE a(contact(1))': ['untraced'],
       'PREPARE a AS SELECT email FROM people; EXECUTE a': ['P'],
