@@ -25,7 +25,7 @@ const CATALOG: Catalog = {
   functionByOid: () => undefined,
   operatorFunctions: () => [],
   columnsOfDomain: () => [],
-    typeCode: () => ({ functions: [], checks: [] }),
+  typeCode: () => ({ functions: [], checks: [] }),
   relationOfType: () => undefined,
 };
 

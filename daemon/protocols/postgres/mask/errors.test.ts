@@ -54,7 +54,15 @@ describe('withhold', () => {
   });
   test('which conversion failed, or in which domain, is not told', () => {
     for (const letter of 'FLR') assert.equal(field(withhold(body(quoting), 'x'), letter), undefined);
-    const domain = body({ S: 'ERROR', C: '23514', M: 'x', s: 'public', d: 'starts_with_b', n: 'b', F: 'execExprInterp.c' });
+    const domain = body({
+      S: 'ERROR',
+      C: '23514',
+      M: 'x',
+      s: 'public',
+      d: 'starts_with_b',
+      n: 'b',
+      F: 'execExprInterp.c',
+    });
     const out = withhold(domain, 'x');
     for (const letter of 'sdn') assert.equal(field(out, letter), undefined);
   });

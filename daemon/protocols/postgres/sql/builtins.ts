@@ -140,7 +140,10 @@ export const STAND_INS: ReadonlyMap<string, readonly string[]> = new Map([
       `stavalues1 stavalues2 stavalues3 stavalues4 stavalues5 stanumbers1 stanumbers2 stanumbers3 stanumbers4 stanumbers5`,
     ),
   ],
-  ['pg_stats_ext', words('most_common_vals most_common_val_nulls most_common_freqs most_common_base_freqs dependencies')],
+  [
+    'pg_stats_ext',
+    words('most_common_vals most_common_val_nulls most_common_freqs most_common_base_freqs dependencies'),
+  ],
   [
     'pg_stats_ext_exprs',
     words(`most_common_vals most_common_freqs histogram_bounds correlation most_common_elems most_common_elem_freqs
