@@ -109,6 +109,24 @@ const ATTACKS: Readonly<Record<string, (wire: Wire) => Promise<unknown>>> = {
     await wire.ask(`COMMIT; BEGIN; DECLARE p1 CURSOR FOR ${SECRET}`);
     await wire.ask(all(execute('p1'), sync));
   },
+  async 'a function that puts a cursor over its argument in the place of another'(wire) {
+    const reopens = 'SELECT reopens(ssn) FROM people WHERE id = 1';
+    await wire.ask(`BEGIN; DECLARE c CURSOR FOR SELECT 'x'::text`);
+    await wire.ask(reopens);
+    await wire.ask('FETCH ALL FROM c');
+    await wire.ask(`ROLLBACK; BEGIN; DECLARE c CURSOR FOR SELECT 'x'::text; ${reopens}; FETCH ALL FROM c`);
+    await wire.ask('ROLLBACK; BEGIN');
+    await wire.ask(all(parse(PLAIN), bind([], { portal: 'c' }), sync));
+    await wire.ask(reopens);
+    await wire.ask(all(execute('c'), sync));
+    await wire.ask('ROLLBACK; BEGIN');
+    await wire.ask(all(parse(PLAIN), bind([], { portal: 'c' }), run(reopens), execute('c'), sync));
+    await wire.ask(`ROLLBACK; BEGIN; DECLARE c CURSOR FOR SELECT 'x'::text`);
+    await wire.ask(all(run(reopens), run('FETCH ALL FROM c'), sync));
+    await wire.ask('ROLLBACK; BEGIN');
+    await wire.ask('SELECT declares(ssn) FROM people WHERE id = 1');
+    await wire.ask('FETCH ALL FROM d');
+  },
   async 'EXECUTE of a name that has changed since Parse'(wire) {
     await wire.ask(`PREPARE s1 AS ${PLAIN}`);
     await wire.ask(all(parse('EXECUTE s1', 'e1'), bind([], { name: 'e1' }), execute(), sync));
@@ -286,6 +304,10 @@ describe('attacks on the codec', { skip: postgresMissing() ?? false }, () => {
       CREATE FUNCTION opens() RETURNS text LANGUAGE plpgsql AS $$
         DECLARE r refcursor := 'c';
         BEGIN OPEN r FOR SELECT ssn || '' FROM public.people; RETURN r; END $$;
+      CREATE FUNCTION reopens(value text) RETURNS int LANGUAGE plpgsql AS $$
+        DECLARE r refcursor := 'c';
+        BEGIN CLOSE r; OPEN r FOR SELECT value; RETURN 1; END $$;
+      CREATE FUNCTION declares(text) RETURNS int LANGUAGE sql AS 'DECLARE d CURSOR FOR SELECT $1; SELECT 1';
       CREATE FUNCTION spells(value text) RETURNS int LANGUAGE plpgsql AS $$
         DECLARE letter text;
         BEGIN

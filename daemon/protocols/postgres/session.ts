@@ -272,6 +272,7 @@ export class SessionNames {
       else if (change.kind === 'prepared') prepared.delete(change.name);
       else if (change.kind === 'cursor')
         cursors.set(change.name, [...(cursors.get(change.name) ?? []), change.outputs]);
+      else if (change.kind === 'cursor-gone' && change.name === null) cursors.clear();
       else if (change.kind === 'portal' && change.value !== null && change.name !== '')
         cursors.set(change.name, [change.value.prepared.analyses[0]?.outputs ?? null]);
       else if (change.kind === 'path') {

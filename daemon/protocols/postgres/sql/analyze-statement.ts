@@ -210,10 +210,12 @@ function eitherOf(lists: readonly (readonly Field[] | null)[]): readonly Field[]
 
 function declare(run: Run, scope: Scope, body: Body): readonly Field[] {
   const outputs = statement(run, scope, body.query ?? {}, UNNAMED, {});
+  // Within a function it holds what that was given, which only the call knows.
+  const known = outputs?.every((field) => field.value.args === 0) === true;
   run.changes.push({
     kind: 'declare',
     name: String(body.portalname ?? ''),
-    outputs: outputs?.map((field) => originOf(field.value)) ?? null,
+    outputs: known ? outputs.map((field) => originOf(field.value)) : null,
   });
   return [];
 }

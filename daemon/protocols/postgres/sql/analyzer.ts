@@ -236,6 +236,8 @@ function after(names: Names, start: Names, change: SessionChange, certain: boole
       return { ...names, stale: true };
     case 'prepare':
       return { ...names, prepared: new Map(names.prepared).set(change.name, change.analyses) };
+    case 'close':
+      return change.name === null ? { ...names, cursors: new Map() } : names;
     case 'declare': {
       const cursors = new Map<string, readonly (readonly Origin[] | null)[]>(names.cursors);
       return { ...names, cursors: cursors.set(change.name, [...(cursors.get(change.name) ?? []), change.outputs]) };

@@ -188,6 +188,8 @@ function followProcedure(body: Run, fn: Func, table: Relation | undefined): Summ
     return null;
   }
   if (parsed.dynamic) body.blind(`${objectName(fn)} runs SQL that it makes up`);
+  // A cursor of any name may be another one from here on, filled from what it was given.
+  if (parsed.opens) body.changes.push({ kind: 'close', name: null });
   // Variables are not followed one by one: each may hold whatever came in or was read anywhere in the body.
   const rows = new Map<string, Value>();
   if (table !== undefined) {

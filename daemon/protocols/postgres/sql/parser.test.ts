@@ -137,13 +137,15 @@ test('every expression of a PL/pgSQL function is found, in a form that parses', 
     a := m35(); a.field := m36(); return query select m37(); return next m38(); v3['x=y := z'] := m39();
     if m40() then perform m41(); else perform m42(); end if; return;
   end`;
-  const { queries, dynamic } = await parser.parsePlpgsql(body(source));
+  const { queries, dynamic, opens } = await parser.parsePlpgsql(body(source));
   for (let i = 1; i <= 42; i++)
     assert.ok(
       queries.some((query) => query.includes(`m${i}(`)),
       `m${i}`,
     );
   assert.equal(dynamic, false);
+  assert.equal(opens, true);
+  assert.equal((await parser.parsePlpgsql(body('begin null; end'))).opens, false);
   for (const query of queries) assert.equal(await refusal(query), 'parsed', query);
 });
 

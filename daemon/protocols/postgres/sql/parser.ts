@@ -46,6 +46,8 @@ export interface ParsedFunction {
   readonly queries: readonly string[];
   /** It runs text made up at run time, or holds something that is not known. */
   readonly dynamic: boolean;
+  /** It opens cursors that stay behind, under names that it makes up. */
+  readonly opens: boolean;
 }
 
 /** STATEMENT_UNPARSABLE with what PostgreSQL said and where. */

@@ -10,6 +10,8 @@ export interface EmbeddedQueries {
   readonly queries: readonly string[];
   /** EXECUTE in any form, or something that is not known. */
   readonly dynamic: boolean;
+  /** OPEN: a cursor of whatever name stays behind, maybe in the place of one that was closed. */
+  readonly opens: boolean;
 }
 
 /** Node names of libpg_query's pg_query_json_plpgsql.c that hold nothing but expressions, names and further nodes. */
@@ -38,12 +40,14 @@ export function embeddedQueries(pg: PgQuery, text: string): EmbeddedQueries | { 
   const tree = JSON.parse(json) as { plpgsql_funcs?: unknown[] };
   const queries: string[] = [];
   let dynamic = tree.plpgsql_funcs?.length !== 1;
+  let opens = false;
   const pending: unknown[] = [tree.plpgsql_funcs];
   for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
     if (node === null || typeof node !== 'object') continue;
     for (const [key, value] of Object.entries(node)) {
       if (key.startsWith('PLpgSQL_')) {
         if (!STATIC.has(key)) dynamic = true;
+        if (key === 'PLpgSQL_stmt_open') opens = true;
         if (key === 'PLpgSQL_expr') {
           const found = readable(pg, value as { query?: unknown; parseMode?: unknown });
           if (found === null) dynamic = true;
@@ -54,7 +58,7 @@ export function embeddedQueries(pg: PgQuery, text: string): EmbeddedQueries | { 
       if (value !== null && value !== undefined) pending.push(value);
     }
   }
-  return { queries, dynamic };
+  return { queries, dynamic, opens };
 }
 
 /** Texts that a plain parse reads, or null when there is no saying what the expression is. */

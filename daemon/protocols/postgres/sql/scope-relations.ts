@@ -222,6 +222,7 @@ export function touch(run: Run, relation: Relation): void {
       if (effect !== 'read') run.reach(effect, object, under, true);
     }
     run.opaque ??= summary.opaque;
+    run.changes.push(...summary.changes);
     if (summary.unclassified !== undefined) run.unknown(summary.unclassified);
   }
   for (const policy of relation.policies) {
