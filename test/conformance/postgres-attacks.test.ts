@@ -127,6 +127,21 @@ const ATTACKS: Readonly<Record<string, (wire: Wire) => Promise<unknown>>> = {
     await wire.ask('SELECT declares(ssn) FROM people WHERE id = 1');
     await wire.ask('FETCH ALL FROM d');
   },
+  async 'a function that would prepare another statement, but is not called'(wire) {
+    await wire.ask(`PREPARE s1 AS ${SECRET}`);
+    await wire.ask('SELECT prepares() WHERE false');
+    await wire.ask('EXECUTE s1');
+  },
+  async 'a function that would declare another cursor, but is not called'(wire) {
+    await wire.ask('BEGIN; SELECT opens()');
+    await wire.ask('SELECT redeclares() WHERE false');
+    await wire.ask('FETCH ALL FROM c');
+  },
+  async 'EXPLAIN ANALYZE of DECLARE, which makes no cursor'(wire) {
+    await wire.ask('BEGIN; SELECT opens()');
+    await wire.ask(`EXPLAIN ANALYZE DECLARE c CURSOR FOR ${PLAIN}`);
+    await wire.ask('FETCH ALL FROM c');
+  },
   async 'EXECUTE of a name that has changed since Parse'(wire) {
     await wire.ask(`PREPARE s1 AS ${PLAIN}`);
     await wire.ask(all(parse('EXECUTE s1', 'e1'), bind([], { name: 'e1' }), execute(), sync));
@@ -308,6 +323,9 @@ describe('attacks on the codec', { skip: postgresMissing() ?? false }, () => {
         DECLARE r refcursor := 'c';
         BEGIN CLOSE r; OPEN r FOR SELECT value; RETURN 1; END $$;
       CREATE FUNCTION declares(text) RETURNS int LANGUAGE sql AS 'DECLARE d CURSOR FOR SELECT $1; SELECT 1';
+      CREATE FUNCTION prepares() RETURNS int LANGUAGE plpgsql AS $$
+        BEGIN DEALLOCATE s1; PREPARE s1 AS SELECT id::text FROM public.people; RETURN 1; END $$;
+      CREATE FUNCTION redeclares() RETURNS int LANGUAGE sql AS 'DECLARE c CURSOR FOR SELECT ''x''::text; SELECT 1';
       CREATE FUNCTION spells(value text) RETURNS int LANGUAGE plpgsql AS $$
         DECLARE letter text;
         BEGIN

@@ -75,8 +75,12 @@ function explain(run: Run, scope: Scope, body: Body, traits: Traits): readonly F
   traits.explain = true;
   run.explaining = true;
   const analyse = ((body.options ?? []) as Node[]).some(({ DefElem: option }) => isAnalyze(option ?? {}));
-  if (analyse) statement(run, scope, body.query ?? {}, UNNAMED, {});
-  else {
+  if (analyse) {
+    const before = run.changes.length;
+    statement(run, scope, body.query ?? {}, UNNAMED, {});
+    // A cursor's query is run, but no cursor is made.
+    run.changes.push(...run.changes.splice(before).filter((change) => change.kind !== 'declare'));
+  } else {
     const inner = run.inner();
     statement(inner, scope, body.query ?? {}, UNNAMED, {});
     const summary = inner.summary([]);
@@ -117,6 +121,8 @@ function callStatement(run: Run, scope: Scope, body: Body): readonly Field[] | n
 
 /** Its query is judged now, and again under the names of the moment when it runs. */
 function prepare(run: Run, body: Body, act: Act): readonly Field[] {
+  // Were it not run after all, the name would still mean what it meant.
+  if (run.depth > 0) run.blind('a function that prepares statements is not followed');
   const inner = run.inner();
   const traits: Traits = {};
   const tree = (body.query ?? {}) as Node;
@@ -210,8 +216,8 @@ function eitherOf(lists: readonly (readonly Field[] | null)[]): readonly Field[]
 
 function declare(run: Run, scope: Scope, body: Body): readonly Field[] {
   const outputs = statement(run, scope, body.query ?? {}, UNNAMED, {});
-  // Within a function it holds what that was given, which only the call knows.
-  const known = outputs?.every((field) => field.value.args === 0) === true;
+  // Within a function it holds what that was given, and whether it is run at all is not known.
+  const known = outputs !== null && run.depth === 0;
   run.changes.push({
     kind: 'declare',
     name: String(body.portalname ?? ''),
