@@ -25,6 +25,8 @@ const CATALOG: Catalog = {
   functionByOid: () => undefined,
   operatorFunctions: () => [],
   typeCode: () => ({ functions: [], checks: [] }),
+  typeCodeOf: () => ({ functions: [], checks: [] }),
+  unnamed: [],
   relationOfType: () => undefined,
 };
 

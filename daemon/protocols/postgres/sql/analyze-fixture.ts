@@ -45,6 +45,8 @@ export function func(name: string, args: number, more: Partial<Func> = {}): Func
     argTypes: Array(args).fill(25),
     argNames: [],
     defaults: 0,
+    defaultTexts: '',
+    support: [],
     variadic: false,
     returnType: 25,
     returnsSet: false,
@@ -61,6 +63,12 @@ export interface CatalogParts {
   readonly functions?: readonly Func[];
   readonly operators?: Readonly<Record<string, readonly Func[]>>;
   readonly types?: Readonly<Record<string, readonly Func[]>>;
+  /** Checks of domains, by name. */
+  readonly checks?: Readonly<Record<string, readonly string[]>>;
+  /** Domains by oid. */
+  readonly domains?: Readonly<Record<number, string>>;
+  readonly unnamed?: readonly Func[];
+  readonly server?: number;
   readonly user?: string;
 }
 
@@ -101,9 +109,10 @@ const SYSTEM: readonly Relation[] = [
 export function catalogOf(parts: CatalogParts, version = 1): Catalog {
   const relations = [...SYSTEM, ...(parts.relations ?? [])];
   const functions = [...BUILTIN, ...(parts.functions ?? [])];
+  const typeCode = (name: string) => ({ functions: parts.types?.[name] ?? [], checks: parts.checks?.[name] ?? [] });
   return {
     version,
-    server: 150_000,
+    server: parts.server ?? 150_000,
     user: parts.user ?? 'agent',
     database: 'shop',
     searchPath: ['public'],
@@ -114,7 +123,9 @@ export function catalogOf(parts: CatalogParts, version = 1): Catalog {
     functionsNamed: (name) => functions.filter((one) => one.name === name),
     functionByOid: (oid) => functions.find((one) => one.oid === oid),
     operatorFunctions: (operator) => parts.operators?.[operator] ?? [],
-    typeCode: (name) => ({ functions: parts.types?.[name] ?? [], checks: [] }),
+    typeCode,
+    typeCodeOf: (oid) => typeCode(parts.domains?.[oid] ?? ''),
+    unnamed: parts.unnamed ?? [],
     relationOfType: () => undefined,
   };
 }

@@ -38,15 +38,9 @@ export function call(run: Run, scope: Scope, body: Body, given?: readonly Value[
   }
   const inputs = body.agg_within_group ? [...args, ...around] : args;
   const system = fns.filter((fn) => fn.system);
-  const shadowed = system.some((fn) => fn.kind === 'a' || fn.kind === 'w');
   const results: Result[] = [];
   if (system.length > 0) results.push(callSystem(run, name, system, inputs, body));
-  for (const fn of fns) {
-    if (fn.system) continue;
-    // An extension's min(citext) beside the server's min: which it is hangs on types.
-    if (fn.kind === 'a' && shadowed) run.functions.add(objectName(fn));
-    else results.push(callUser(run, fn, inputs, named));
-  }
+  for (const fn of fns) if (!fn.system) results.push(callUser(run, fn, inputs, named));
   if (row?.some((field) => field.name === name)) {
     const value = fieldOf(run, args[0]!, name);
     results.push({ value, fields: [{ name, value }] });

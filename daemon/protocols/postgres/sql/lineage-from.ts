@@ -3,12 +3,13 @@ import type { Run } from './analyze-run.ts';
 import { SAMPLING_METHODS } from './builtins.ts';
 import { call } from './lineage-calls.ts';
 import { condition } from './lineage-conditions.ts';
-import { all, expression, operator, within } from './lineage-expressions.ts';
+import { all, cast, expression, operator, within } from './lineage-expressions.ts';
 import { queryOf } from './lineage-select.ts';
 import {
   type Cell,
   derive,
   either,
+  FIXED,
   type Field,
   type Item,
   LOOSE,
@@ -108,8 +109,9 @@ function rangeFunction(run: Run, scope: Scope, body: Body): Item {
     first ??= name;
     const defined = definition?.List?.items ?? (body.functions.length === 1 ? body.coldeflist : undefined);
     if (defined !== undefined) {
-      for (const column of defined as Node[])
-        fields.push({ name: column.ColumnDef?.colname ?? '', value: stripped(value) });
+      for (const { ColumnDef: column } of defined as Node[]) {
+        fields.push({ name: column?.colname ?? '', value: cast(run, stripped(value), column?.typeName) });
+      }
     } else {
       single = columns.length === 1 && body.functions.length === 1;
       // A function of one column takes the alias as the column's name.
@@ -178,6 +180,7 @@ function tableValues(run: Run, scope: Scope, parts: Body, columns: readonly Node
     for (const behaviour of [body.on_empty, body.on_error] as (Body | undefined)[]) {
       if (behaviour?.expr) values.push(expression(run, scope, behaviour.expr));
     }
+    if (body.typeName) values.push(cast(run, FIXED, body.typeName));
     if (body.columns) values.push(...tableValues(run, scope, {}, body.columns));
   }
   return values;

@@ -46,6 +46,8 @@ export interface ParsedFunction {
   readonly queries: readonly string[];
   /** It runs text made up at run time, or holds something that is not known. */
   readonly dynamic: boolean;
+  /** Types of its variables, as CAST takes them. */
+  readonly types: readonly string[];
 }
 
 /** STATEMENT_UNPARSABLE with what PostgreSQL said and where. */
