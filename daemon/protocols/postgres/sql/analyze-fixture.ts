@@ -199,6 +199,8 @@ export function shop(): Catalog {
       func('public.run_text', 1, { language: 'plpgsql', volatility: 'v', source: 'BEGIN EXECUTE $1; END' }),
       func('public.native', 1, { language: 'c', volatility: 'v' }),
       func('public.similarity', 2, { language: 'c' }),
+      func('public.doubled', 1, { kind: 'p', source: 'SELECT $1 || $1', outNames: ['a'] }),
+      func('public.telling', 1, { kind: 'p', source: 'SELECT email FROM public.people', outNames: ['a'] }),
       func('public.atomic', 1, { volatility: 's', source: 'BEGIN ATOMIC SELECT email FROM public.people; END' }),
     ],
     operators: { '###': [func('public.op', 2, { source: 'SELECT email FROM public.people' })] },

@@ -210,6 +210,15 @@ export class Run {
     this.reachAll(EFFECTS);
   }
 
+  /**
+   * The server is going to say that there is nothing of a name. Should there be by then, it may do anything; but like a
+   * relation that is not known it has nothing to do with what is protected.
+   */
+  missing(reason: string): void {
+    this.unclassified ??= reason;
+    this.reachAll(EFFECTS);
+  }
+
   /** It runs something that can't be seen; it may do anything, but it is known what it is. */
   blind(reason: string): void {
     this.opaque ??= reason;

@@ -116,10 +116,12 @@ function planned(reach: Reach): Reach[] {
 
 function callStatement(run: Run, scope: Scope, body: Body): readonly Field[] | null {
   const names = strings(body.funccall?.funcname);
-  call(run, scope, body.funccall ?? {});
+  const { fields } = call(run, scope, body.funccall ?? {});
   const found = candidates(run, names.length > 1 ? names.at(-2) : undefined, names.at(-1) ?? '', null);
+  if (found.length === 0) return null;
   // A procedure without OUT arguments gives no row.
-  return found.length > 0 && found.every((fn) => fn.outNames.length === 0) ? [] : null;
+  if (found.every((fn) => fn.outNames.length === 0)) return [];
+  return found.every((fn) => fn.outNames.length === fields.length) ? fields : null;
 }
 
 /** Its query is judged now, and again under the names of the moment when it runs. */

@@ -32,8 +32,11 @@ export function call(run: Run, scope: Scope, body: Body, given?: readonly Value[
       const value = fieldOf(run, args[0]!, name);
       return { value, fields: [{ name, value }] };
     }
-    run.unknown(`function ${names.join('.')} is not known`);
-    const value = { ...derive([...args, ...around], false), untraced: `function ${names.join('.')} is not known` };
+    const reason = `function ${names.join('.')} is not known`;
+    if (run.catalog.functionsNamed(name).length > 0) run.unknown(reason);
+    else run.missing(reason);
+    const value = { ...derive([...args, ...around], false), untraced: reason };
+    run.use('call', derive([...args, ...around]), `argument of ${name}()`);
     return { value, fields: [{ name, value }] };
   }
   const inputs = body.agg_within_group ? [...args, ...around] : args;

@@ -71,7 +71,10 @@ export function expression(run: Run, scope: Scope, node: Node): Value {
       return derive(all(run, scope, body.items));
     case 'CaseExpr':
       return caseExpression(run, scope, body);
-    case 'NullTest':
+    case 'NullTest': {
+      const value = expression(run, scope, body.arg);
+      return value.plain ? { ...derive([value]), nullness: true } : derive([value]);
+    }
     case 'BooleanTest':
     case 'NamedArgExpr':
       return derive([expression(run, scope, body.arg)]);

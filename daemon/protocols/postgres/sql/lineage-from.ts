@@ -105,7 +105,7 @@ function rangeFunction(run: Run, scope: Scope, body: Body): Item {
   let single = false;
   for (const list of (body.functions ?? []) as Node[]) {
     const [node, definition] = (list.List?.items ?? []) as Node[];
-    const { value, columns, name } = rowsOf(run, scope, node ?? {});
+    const { value, columns, name } = isUnnestOfMany(node) ? unnested(run, scope, node) : rowsOf(run, scope, node ?? {});
     first ??= name;
     const defined = definition?.List?.items ?? (body.functions.length === 1 ? body.coldeflist : undefined);
     if (defined !== undefined) {
@@ -123,6 +123,25 @@ function rangeFunction(run: Run, scope: Scope, body: Body): Item {
   if (body.ordinality) fields.push({ name: 'ordinality', value: LOOSE });
   const whole = single && body.coldeflist === undefined && !body.ordinality;
   return fieldsItem(alias ?? first ?? '', fields.map(moving), strings(body.alias?.colnames), whole);
+}
+
+/** `unnest(a, b)` in FROM alone: each of its arguments unnested beside the others, as transformRangeFunction has it. */
+function isUnnestOfMany(node: Node | undefined): node is Node {
+  const call = node?.FuncCall as Body | undefined;
+  const names = strings(call?.funcname);
+  return names.length === 1 && names[0] === 'unnest' && (call?.args ?? []).length > 1;
+}
+
+function unnested(run: Run, scope: Scope, node: Node): ReturnType<typeof rowsOf> {
+  const name = { String: { sval: 'unnest' } };
+  const parts = (node.FuncCall.args as Node[]).map((arg) =>
+    rowsOf(run, scope, { FuncCall: { funcname: [{ String: { sval: 'pg_catalog' } }, name], args: [arg] } }),
+  );
+  return {
+    value: derive(parts.map(({ value }) => value)),
+    columns: parts.flatMap(({ columns }) => columns),
+    name: 'unnest',
+  };
 }
 
 /** Rows differ even where what they are made of does not. */
