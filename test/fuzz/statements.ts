@@ -26,6 +26,8 @@ const CATALOG: Catalog = {
   operatorFunctions: () => [],
   columnsOfDomain: () => [],
   typeCode: () => ({ functions: [], checks: [] }),
+  typeCodeOf: () => ({ functions: [], checks: [] }),
+  unnamed: [],
   relationOfType: () => undefined,
 };
 

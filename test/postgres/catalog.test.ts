@@ -46,6 +46,12 @@ const SCHEMA = `
   CREATE FUNCTION app.to_pair(text) RETURNS app.pair LANGUAGE sql AS 'SELECT ROW(1, $1)::app.pair';
   CREATE CAST (text AS app.pair) WITH FUNCTION app.to_pair(text);
   CREATE TYPE app.mood AS ENUM ('sad', 'ok');
+  CREATE FUNCTION app.to_int(app.mood) RETURNS int LANGUAGE sql AS 'SELECT 1';
+  CREATE CAST (app.mood AS int) WITH FUNCTION app.to_int(app.mood) AS IMPLICIT;
+  CREATE FUNCTION app.mood_cmp(app.mood, app.mood) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 0';
+  CREATE OPERATOR CLASS app.mood_ops FOR TYPE app.mood USING btree AS FUNCTION 1 app.mood_cmp(app.mood, app.mood);
+  CREATE FUNCTION app.add(int, int) RETURNS int LANGUAGE sql AS 'SELECT $1';
+  CREATE AGGREGATE app.total(int) (SFUNC = app.add, STYPE = int, FINALFUNC = int4abs);
   CREATE SEQUENCE counter;`;
 
 suite('catalog', { skip: postgresMissing() ?? false }, () => {
@@ -141,6 +147,8 @@ suite('catalog', { skip: postgresMissing() ?? false }, () => {
         argTypes: [23, 25, 1007],
         argNames: ['a', 'b', 'd'],
         defaults: 1,
+        defaultTexts: "'{}'::integer[]",
+        support: [],
         variadic: true,
         returnType: 2249,
         returnsSet: false,
@@ -153,6 +161,14 @@ suite('catalog', { skip: postgresMissing() ?? false }, () => {
     assert.match(catalog.functionsNamed('atomic')[0]!.source, /^BEGIN ATOMIC\s+SELECT[^;]*FROM public\.people/);
     assert.deepEqual(catalog.functionsNamed('listing')[0]!.outNames, ['one', 'two']);
     assert.equal(catalog.functionsNamed('act')[0]!.kind, 'p');
+    assert.deepEqual(
+      catalog.functionsNamed('total')[0]!.support.map((oid) => catalog.functionByOid(oid)!.name),
+      ['add', 'int4abs'],
+    );
+    assert.deepEqual(
+      catalog.unnamed.map((func) => func.name),
+      ['to_int', 'mood_cmp'],
+    );
     const lower = catalog.functionsNamed('lower');
     assert.ok(
       lower.some((func) => func.schema === 'public' && !func.system) &&
@@ -181,11 +197,14 @@ suite('catalog', { skip: postgresMissing() ?? false }, () => {
     assert.equal(pair.checks.length, 2, 'those of its column');
     assert.equal(catalog.typeCode('_mail').checks.length, 3, 'an array is made of its elements');
     assert.equal(catalog.typeCode('people').checks.length, 3);
+    assert.deepEqual(catalog.typeCode('text'), { functions: [], checks: [] }, 'from it, not to it');
     assert.deepEqual(
-      catalog.typeCode('text').functions.map((func) => func.name),
-      ['to_pair'],
+      catalog.typeCode('int4').functions.map((func) => func.name),
+      ['to_int'],
     );
-    assert.deepEqual(catalog.typeCode('int4'), { functions: [], checks: [] });
+    const [, email] = catalog.relation('public', 'people')!.columns;
+    assert.equal(catalog.typeCodeOf(email!.typeOid).checks.length, 3);
+    assert.deepEqual(catalog.typeCodeOf(23), { functions: [], checks: [] });
   });
 
   test("the server's own objects are there, shared between databases", async () => {
@@ -236,7 +255,13 @@ suite('catalog', { skip: postgresMissing() ?? false }, () => {
         'ALTER OPERATOR app.=== (int, int) OWNER TO agent; DROP OPERATOR app.=== (int, int)',
         () => last.operatorFunctions('===').length === 0,
       ],
-      ['DROP CAST (text AS app.pair)', () => last.typeCode('text').functions.length === 0],
+      ['DROP CAST (text AS app.pair)', () => last.typeCode('pair').functions.length === 0],
+      ['DROP OPERATOR CLASS app.mood_ops USING btree', () => last.unnamed.length === 1],
+      [
+        `CREATE OPERATOR FAMILY app.moods USING btree;
+         ALTER OPERATOR FAMILY app.moods USING btree ADD FUNCTION 1 app.mood_cmp(app.mood, app.mood)`,
+        () => last.unnamed.length === 2,
+      ],
       [
         'ALTER SCHEMA app RENAME TO application',
         () => last.schemas.has('application') && last.functionsNamed('valid')[0]!.schema === 'application',

@@ -73,6 +73,21 @@ describe('withhold', () => {
     assert.equal(field(withhold(coded, 'x'), 'C'), 'P0001');
     assert.ok(!withhold(coded, 'x').includes('canary'));
   });
+  test('what the server says of the statement itself passes, and nothing that was parsed later', () => {
+    const missing = { S: 'ERROR', V: 'ERROR', C: '42703', M: 'column "nope" does not exist', H: 'Perhaps …', P: '8' };
+    const said = body({ ...missing, F: 'parse_relation.c' });
+    assert.equal(withhold(said, 'x'), said);
+    const { P: _, ...nowhere } = missing;
+    for (const [name, fields] of Object.entries({
+      'without a position': { ...nowhere, F: 'parse_relation.c' },
+      'in a context': { ...missing, F: 'parse_relation.c', W: 'SQL function "f"' },
+      'of an inner text': { ...missing, F: 'parse_func.c', q: 'SELECT nope', p: '8' },
+      'of the name of a type': { ...missing, F: 'parse_type.c' },
+      'of a value': { ...missing, F: 'numutils.c' },
+      raised: { ...missing, F: 'pl_exec.c' },
+    }))
+      assert.ok(!withhold(body(fields), 'x').includes('nope'), name);
+  });
   test('what is no error body is refused', () => {
     for (const bad of ['', 'S', 'SERROR', 'SERROR\0', 'SERROR\0\0more'])
       assert.throws(() => withhold(Buffer.from(bad), 'x'), { code: 'UPSTREAM_VIOLATION' });

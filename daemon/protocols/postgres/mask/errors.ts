@@ -74,6 +74,7 @@ const NAMES = new Set('stcn');
 export function withhold(body: Buffer, reason: string): Buffer {
   const fields = errorFields(body);
   const raised = isRaised(fields);
+  if (!raised && isOfParsing(fields)) return body;
   const named = !raised && !fields.some(([letter]) => letter === 'd');
   const sqlstate = sqlstateOf(fields, raised);
   const kept = fields.filter(
@@ -99,6 +100,20 @@ const MAX_NAME = 64;
 function isRaised(fields: readonly [string, Buffer][]): boolean {
   const file = fields.find(([letter]) => letter === 'F')?.[1].toString('latin1');
   return file === undefined || /^pl/.test(file);
+}
+
+/** What the server says while it makes sense of the client's own text: nothing of that has met a row yet. */
+const PARSING =
+  /^(?:analyze|parse_(?:agg|clause|coerce|collate|cte|expr|func|merge|node|oper|param|relation|target))\.c$/;
+
+/**
+ * A position within the client's text, and no text of a routine's or a function's (`'x'::regtype` is parsed too, when rows
+ * are there). parse_type.c is left out for that.
+ */
+function isOfParsing(fields: readonly [string, Buffer][]): boolean {
+  const has = (letter: string) => fields.some(([one]) => one === letter);
+  const file = fields.find(([letter]) => letter === 'F')?.[1].toString('latin1') ?? '';
+  return PARSING.test(file) && has('P') && !has('p') && !has('q') && !has('W');
 }
 
 /** RAISE … USING ERRCODE = value takes any five of 0-9 and A-Z, so of a raised code only the commonest pass. */

@@ -45,6 +45,8 @@ export function func(name: string, args: number, more: Partial<Func> = {}): Func
     argTypes: Array(args).fill(25),
     argNames: [],
     defaults: 0,
+    defaultTexts: '',
+    support: [],
     variadic: false,
     returnType: 25,
     returnsSet: false,
@@ -62,6 +64,12 @@ export interface CatalogParts {
   readonly operators?: Readonly<Record<string, readonly Func[]>>;
   readonly types?: Readonly<Record<string, readonly Func[]>>;
   readonly domains?: Readonly<Record<string, ReturnType<Catalog['columnsOfDomain']>>>;
+  /** Checks of domains, by name. */
+  readonly checks?: Readonly<Record<string, readonly string[]>>;
+  /** Domains by oid. */
+  readonly domainNames?: Readonly<Record<number, string>>;
+  readonly unnamed?: readonly Func[];
+  readonly server?: number;
   readonly user?: string;
 }
 
@@ -76,7 +84,9 @@ const BUILTIN: readonly Func[] = [
   func('pg_catalog.string_agg', 2, { kind: 'a' }),
   func('pg_catalog.rank', 0, { kind: 'w' }),
   func('pg_catalog.generate_series', 2, { returnsSet: true }),
-  func('pg_catalog.unnest', 1, { returnsSet: true }),
+  func('pg_catalog.unnest', 1, { returnsSet: true, returnType: 2283 }),
+  func('pg_catalog.unnest', 1, { returnsSet: true, returnType: 2249, outNames: ['lexeme', 'positions', 'weights'] }),
+  func('pg_catalog.populated', 2, { returnType: 2283 }),
   func('pg_catalog.now', 0, { volatility: 's' }),
   func('pg_catalog.random', 0, { volatility: 'v' }),
   func('pg_catalog.nextval', 1, { volatility: 'v' }),
@@ -104,9 +114,10 @@ const SYSTEM: readonly Relation[] = [
 export function catalogOf(parts: CatalogParts, version = 1): Catalog {
   const relations = [...SYSTEM, ...(parts.relations ?? [])];
   const functions = [...BUILTIN, ...(parts.functions ?? [])];
+  const typeCode = (name: string) => ({ functions: parts.types?.[name] ?? [], checks: parts.checks?.[name] ?? [] });
   return {
     version,
-    server: 150_000,
+    server: parts.server ?? 150_000,
     user: parts.user ?? 'agent',
     database: 'shop',
     searchPath: ['public'],
@@ -117,8 +128,10 @@ export function catalogOf(parts: CatalogParts, version = 1): Catalog {
     functionsNamed: (name) => functions.filter((one) => one.name === name),
     functionByOid: (oid) => functions.find((one) => one.oid === oid),
     operatorFunctions: (operator) => parts.operators?.[operator] ?? [],
-    typeCode: (name) => ({ functions: parts.types?.[name] ?? [], checks: [] }),
     columnsOfDomain: (name) => parts.domains?.[name] ?? [],
+    typeCode,
+    typeCodeOf: (oid) => typeCode(parts.domainNames?.[oid] ?? ''),
+    unnamed: parts.unnamed ?? [],
     relationOfType: () => undefined,
   };
 }
@@ -192,6 +205,8 @@ export function shop(): Catalog {
       func('public.run_text', 1, { language: 'plpgsql', volatility: 'v', source: 'BEGIN EXECUTE $1; END' }),
       func('public.native', 1, { language: 'c', volatility: 'v' }),
       func('public.similarity', 2, { language: 'c' }),
+      func('public.doubled', 1, { kind: 'p', source: 'SELECT $1 || $1', outNames: ['a'] }),
+      func('public.telling', 1, { kind: 'p', source: 'SELECT email FROM public.people', outNames: ['a'] }),
       func('public.atomic', 1, { volatility: 's', source: 'BEGIN ATOMIC SELECT email FROM public.people; END' }),
     ],
     domains: { address: [{ relation: people, columns: ['email'] }], label: [{ relation: people, columns: ['name'] }] },

@@ -110,6 +110,8 @@ export class Run {
   unclassified: string | undefined;
   /** Within EXPLAIN: functions may be run by the planner and their values shown. */
   explaining = false;
+  /** Within the body of a view or a function, whoever uses it. */
+  ofBody = false;
   /** The answer hangs on prepared statements or cursors and is not kept. */
   transient = false;
   /** How many calls so far do more than compute. */
@@ -142,12 +144,15 @@ export class Run {
    * knows nothing of this session's statements and cursors.
    */
   body(paths: Names['paths']): Run {
-    return this.#within({ ...this.names, paths, prepared: NONE, cursors: NONE });
+    const run = this.#within({ ...this.names, paths, prepared: NONE, cursors: NONE });
+    run.ofBody = true;
+    return run;
   }
 
   #within(names: Names): Run {
     const run = new Run(names, this.snapshot, this.texts, this.needs, this);
     run.explaining = this.explaining;
+    run.ofBody = this.ofBody;
     return run;
   }
 
@@ -209,6 +214,15 @@ export class Run {
   unknown(reason: string): void {
     this.unclassified ??= reason;
     this.opaque ??= reason;
+    this.reachAll(EFFECTS);
+  }
+
+  /**
+   * The server is going to say that there is nothing of a name. Should there be by then, it may do anything; but like a
+   * relation that is not known it has nothing to do with what is protected.
+   */
+  missing(reason: string): void {
+    this.unclassified ??= reason;
     this.reachAll(EFFECTS);
   }
 

@@ -7,16 +7,22 @@ import { createTableAs } from './effects-create.ts';
 import { showStatement } from './effects-set.ts';
 import { utility } from './effects-utility.ts';
 import { verbOf } from './effects-verb.ts';
-import { candidates } from './functions.ts';
+import { candidates, joinUnnamed } from './functions.ts';
 import { call } from './lineage-calls.ts';
-import { expression } from './lineage-expressions.ts';
+import { cast, expression } from './lineage-expressions.ts';
 import { queryOf } from './lineage-select.ts';
 import type { Analysis, Origin } from './model.ts';
-import { derive, either, type Field, LOOSE, Scope, type Value } from './scope.ts';
+import { derive, either, FIXED, type Field, LOOSE, Scope, type Value } from './scope.ts';
 import { type Body, type Node, open, optionText, strings } from './scope-tree.ts';
 
 /** A statement that stands within another. */
 const UNNAMED: Act = { verb: '', text: '', fingerprint: '' };
+
+/** Statements in which values are converted and compared. */
+const COMPUTING = new Set(
+  `SelectStmt InsertStmt UpdateStmt DeleteStmt MergeStmt CreateTableAsStmt CopyStmt CallStmt ExecuteStmt FetchStmt
+   ReturnStmt`.split(/\s+/),
+);
 
 /** Columns of a statement: empty where no rows come, null when not known. */
 export function statementOutputs(run: Run, scope: Scope, tree: Node): readonly Field[] | null {
@@ -27,6 +33,7 @@ export function statementOutputs(run: Run, scope: Scope, tree: Node): readonly F
 export function statement(run: Run, scope: Scope, tree: Node, act: Act, traits: Traits): readonly Field[] | null {
   if (!run.step()) return null;
   const [tag, body] = open(tree);
+  if (COMPUTING.has(tag) && !run.ofBody) joinUnnamed(run);
   switch (tag) {
     case 'SelectStmt': {
       run.reach('read');
@@ -113,10 +120,12 @@ function planned(reach: Reach): Reach[] {
 
 function callStatement(run: Run, scope: Scope, body: Body): readonly Field[] | null {
   const names = strings(body.funccall?.funcname);
-  call(run, scope, body.funccall ?? {});
+  const { fields } = call(run, scope, body.funccall ?? {});
   const found = candidates(run, names.length > 1 ? names.at(-2) : undefined, names.at(-1) ?? '', null);
+  if (found.length === 0) return null;
   // A procedure without OUT arguments gives no row.
-  return found.length > 0 && found.every((fn) => fn.outNames.length === 0) ? [] : null;
+  if (found.every((fn) => fn.outNames.length === 0)) return [];
+  return found.every((fn) => fn.outNames.length === fields.length) ? fields : null;
 }
 
 /** Its query is judged now, and again under the names of the moment when it runs. */
@@ -127,6 +136,7 @@ function prepare(run: Run, body: Body, act: Act): readonly Field[] {
   const traits: Traits = {};
   const tree = (body.query ?? {}) as Node;
   const text = preparedText(act.text) ?? act.text;
+  for (const type of (body.argtypes ?? []) as Node[]) cast(inner, FIXED, type.TypeName);
   const outputs = statement(inner, new Scope(null), tree, UNNAMED, traits);
   const analysis = analysisOf(inner, outputs, { verb: verbOf(tree), text, fingerprint: act.fingerprint }, traits);
   joinAnalysis(run, analysis);

@@ -3,7 +3,7 @@ import { after, before, suite, test } from 'node:test';
 import { SluiceError } from '../../../core/errors.ts';
 import { catalogOf, func, namesOf, relation, shop } from './analyze-fixture.ts';
 import { Analyzer } from './analyzer.ts';
-import type { Analysis, Names, Origin } from './model.ts';
+import type { Analysis, Catalog, Func, Names, Origin } from './model.ts';
 import { SqlParser } from './parser.ts';
 
 const originText = ({ plain, columns, untraced }: Origin): string =>
@@ -94,6 +94,86 @@ suite('analysis', () => {
       'EXECUTE nosuch': every,
     };
     for (const [text, expected] of Object.entries(table)) assert.equal(await effects(text), expected, text);
+  });
+
+  test('code that runs without its name in the statement', async () => {
+    const touch = catalog.functionsNamed('touch')[0]!;
+    const touching = (name: string, more: Partial<Func> = {}) =>
+      func(name, 1, { volatility: 'v', source: 'SELECT public.touch($1)', ...more });
+    const add = func('public.add', 2, { source: 'SELECT $1' });
+    const checked = 17_001;
+    const hidden = catalogOf({
+      relations: [relation('public.log', 'what,ref'), relation('public.scratch', 'k,v')],
+      functions: [
+        touch,
+        add,
+        touching('evil.lower'),
+        func('public.optional', 1, { defaults: 1, defaultTexts: 'public.touch(1)', source: 'SELECT $1' }),
+        func('public.takes', 1, { argTypes: [checked], source: 'SELECT 1' }),
+        func('public.gives', 0, { returnType: checked, source: 'SELECT 1' }),
+        func('public.holds', 0, { language: 'plpgsql', source: 'DECLARE x public.checked := 1; BEGIN RETURN x; END' }),
+        func('public.picks', 0, {
+          language: 'plpgsql',
+          source: 'DECLARE x public.scratch.checked%TYPE; y scratch%ROWTYPE; BEGIN RETURN x; END',
+        }),
+        func('public.moves', 0, {
+          language: 'plpgsql',
+          source: "BEGIN PERFORM set_config('search_path', 'evil', true); RETURN lower('X'); END",
+        }),
+        func('public.tally', 1, { kind: 'a', support: [touch.oid] }),
+        func('public.total', 1, { kind: 'a', support: [add.oid] }),
+        func('evil.count', 1, { kind: 'a', support: [touch.oid] }),
+        func('public.max', 1, { kind: 'a', support: [add.oid] }),
+        touching('public.json_value'),
+        touching('public.merge_action'),
+      ],
+      types: { int4: [touching('public.to_int')] },
+      checks: { checked: ['(public.touch(VALUE) > 0)'] },
+      domainNames: { [checked]: 'checked' },
+    });
+    const table: Record<string, string> = {
+      'SELECT optional(1)': 'read',
+      'SELECT optional()': 'write log',
+      'SELECT k::checked FROM scratch': 'read scratch, write log',
+      "SELECT * FROM unnest('{}') AS t(a checked)": 'write log',
+      "SELECT * FROM xmltable('/a' PASSING '<a/>' COLUMNS a checked)": 'write log',
+      'PREPARE p(checked) AS SELECT 1': 'write log',
+      'SELECT takes(1)': 'write log',
+      'SELECT gives()': 'write log',
+      'SELECT holds()': 'write log',
+      'SELECT picks()': 'read',
+      'SELECT moves()': 'write log',
+      'SELECT tally(k) FROM scratch': 'read scratch, write log',
+      'SELECT total(k), max(k) FROM scratch': 'read scratch',
+      'SET search_path = evil; SELECT count(k) FROM public.scratch': 'read scratch, write log',
+      'SELECT k::int FROM scratch': 'read scratch, write log',
+      'SELECT k::text FROM scratch': 'read scratch',
+      "SELECT json_value('{}', '$')": 'write log',
+      'SELECT merge_action()': 'write log',
+      'SET search_path = evil; COMMIT; BEGIN; SET search_path = public; ROLLBACK; SELECT lower($1)': 'write log',
+    };
+    for (const [text, expected] of Object.entries(table)) {
+      const { accesses } = (await last(text, namesOf(hidden))).operation;
+      const found = accesses.map(({ effect, object }) => `${effect} ${object?.replace('public.', '') ?? ''}`.trim());
+      assert.equal(found.sort().join(', '), expected, text);
+    }
+    const [later, harmless, writing] = [
+      catalogOf({ functions: [touching('public.json_value'), touch], server: 170_000 }, 2),
+      catalogOf({ unnamed: [add], relations: [relation('public.scratch', 'k')] }, 3),
+      catalogOf({ unnamed: [touching('public.compare')], functions: [touch] }, 4),
+    ];
+    const ofLast = async (text: string, given: Catalog) => (await last(text, namesOf(given))).operation;
+    assert.deepEqual((await ofLast("SELECT json_value('{}', '$')", later)).functions, [], 'syntax by now');
+    assert.deepEqual((await ofLast('SELECT k FROM scratch ORDER BY k', harmless)).functions, []);
+    assert.ok((await ofLast('SELECT 1', writing)).accesses.some(({ effect }) => effect === 'write'));
+    assert.deepEqual((await ofLast('ROLLBACK', writing)).accesses, []);
+  });
+
+  test('a name given as another type is the name only where nothing is cut off', async () => {
+    for (const type of ['bpchar(4)', '"varchar"(4)', 'name', '"char"']) {
+      assert.ok((await effects(`SELECT set_config('rolexx'::${type}, 'x', false)`)).includes('privilege'), type);
+    }
+    assert.equal(await effects("SELECT set_config('work_mem'::text, '1MB', false)"), 'session');
   });
 
   test('where outputs come from', async () => {

@@ -26,6 +26,8 @@ const ENTRY_BYTES = 3_000;
 /** Bodies call bodies: each round finds the texts of one level more. */
 const MAX_ROUNDS = 64;
 const MAX_CONTEXTS = 64;
+/** Paths that may hold at one place of a text. */
+const MAX_PATHS = 16;
 
 /** Answers for one catalog and search path. Two generations: what was not asked for during one is dropped with the next. */
 interface Generation {
@@ -93,6 +95,8 @@ export class Analyzer {
     const analyses: Analysis[] = [];
     let transient = false;
     let now = names;
+    /** Every path that held somewhere in this text: a rollback may bring back any. */
+    let ever = names.paths;
     for (const statement of batch.statements) {
       const here = now;
       const work = () => analyze(statement, here, this.#snapshot(names.catalog), this.#texts());
@@ -100,7 +104,10 @@ export class Analyzer {
       const analysis = 'needs' in first ? await this.#settle(first, work) : first;
       analyses.push(analysis);
       const tag = tagOf(statement.tree as Node);
-      for (const change of analysis.changes) now = after(now, names, change, tag === 'VariableSetStmt');
+      for (const change of analysis.changes) {
+        now = after(now, names, ever, change, tag === 'VariableSetStmt');
+        ever = distinct([...ever, ...now.paths], names.catalog);
+      }
       transient ||= TRANSIENT.has(tag);
     }
     if (transient) {
@@ -214,24 +221,24 @@ export class Analyzer {
 }
 
 /**
- * What names mean after a change that the server is going to make. `start`: before the whole text. `certain`: it is made
- * whenever the statement succeeds; a set_config() in a query may not even be called.
+ * What names mean after a change that the server is going to make. `start`: before the whole text. `ever`: paths that held
+ * in it so far. `certain`: it is made whenever the statement succeeds; a set_config() in a query may not even be called.
  */
-function after(names: Names, start: Names, change: SessionChange, certain: boolean): Names {
+function after(names: Names, start: Names, ever: Names['paths'], change: SessionChange, certain: boolean): Names {
   switch (change.kind) {
     case 'search-path': {
       const all = [...names.catalog.schemas];
-      if (change.path === 'unknown') return { ...names, paths: [...names.paths, all] };
+      if (change.path === 'unknown') return { ...names, paths: distinct([...names.paths, all], names.catalog) };
       if (change.path === 'default')
-        return { ...names, paths: [...start.paths, ...names.paths, names.catalog.searchPath] };
-      return { ...names, paths: certain ? [change.path] : [...names.paths, change.path] };
+        return { ...names, paths: distinct([...start.paths, ...names.paths, names.catalog.searchPath], names.catalog) };
+      return { ...names, paths: certain ? [change.path] : distinct([...names.paths, change.path], names.catalog) };
     }
     case 'rollback':
     case 'rollback-to':
     case 'discard':
-      return { ...names, paths: [...start.paths, ...names.paths, names.catalog.searchPath], stale: true };
+      return { ...names, paths: distinct([...ever, names.catalog.searchPath], names.catalog), stale: true };
     case 'commit':
-      return { ...names, paths: [...start.paths, ...names.paths] };
+      return { ...names, paths: ever };
     case 'catalog':
       return { ...names, stale: true };
     case 'prepare':
@@ -244,6 +251,12 @@ function after(names: Names, start: Names, change: SessionChange, certain: boole
     }
   }
   return names;
+}
+
+/** Each path once; all schemas in place of too many. */
+function distinct(paths: Names['paths'], catalog: Catalog): Names['paths'] {
+  const once = new Map(paths.map((path) => [path.join('\0'), path]));
+  return once.size > MAX_PATHS ? [[...catalog.schemas]] : [...once.values()];
 }
 
 function withText(template: Analysis, text: string): Analysis {

@@ -111,6 +111,7 @@ export class Objects {
       set,
       source,
       config,
+      defaultTexts,
     ] = row;
     const argNames = names == null ? NONE : (JSON.parse(names) as string[]).map((arg) => this.intern(arg));
     // Without modes every argument is an input.
@@ -132,11 +133,22 @@ export class Objects {
       returnsSet: set === 't',
       outNames: modes == null ? NONE : named('obt'),
       source: source!,
+      defaultTexts: defaultTexts ?? '',
+      support: NONE,
       config: config == null ? NONE : (JSON.parse(config) as string[]),
       system: this.#system,
     };
     this.functions.set(func.oid, func);
     listed(this.functionsByName, func.name).push(func);
+  }
+
+  aggregate([oid, support]: Row): void {
+    const func = this.functions.get(Number(oid)) as Writable<Func> | undefined;
+    if (func === undefined) return;
+    func.support = support!
+      .split(' ')
+      .map(Number)
+      .filter((part) => part !== 0);
   }
 
   /** Nothing more comes. Names that `base` has too answer with both. */

@@ -60,6 +60,8 @@ const SUMS = [
   `pg_inherits WHERE inhrelid ${user}`,
   `pg_operator WHERE oid ${user}`,
   `pg_cast WHERE oid ${user}`,
+  `pg_amop WHERE oid ${user}`,
+  `pg_amproc WHERE oid ${user}`,
   `pg_type WHERE oid ${user}`,
   `pg_constraint WHERE oid ${user} AND contypid <> 0`,
   `pg_namespace WHERE oid ${user}`,
@@ -94,16 +96,17 @@ const columns = (
 const functions = (
   which: string,
   source: string,
+  defaults: string,
 ) => `SELECT p.oid, n.nspname, p.proname, p.prokind, l.lanname, p.provolatile, p.prosecdef,
     p.proargtypes, to_json(p.proargnames), array_to_string(p.proargmodes, ''), p.pronargdefaults, p.provariadic <> 0,
-    p.prorettype, p.proretset, ${source}, to_json(p.proconfig)
+    p.prorettype, p.proretset, ${source}, to_json(p.proconfig), ${defaults}
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang WHERE p.oid ${which} ORDER BY p.oid`;
 
 /** Names are those of the parts in catalog-parts.ts. */
 export const SYSTEM_PARTS = {
   relations: relations(`${system} AND c.relkind NOT IN ('i', 'I')`, 'NULL'),
   columns: columns(system),
-  functions: functions(system, "''"),
+  functions: functions(system, "''", "''"),
 };
 
 /** Stands for a text that could not be had. No parser takes it, so nothing is known of what it defines. */
@@ -127,7 +130,20 @@ export function userParts(server: number, locked = false) {
     rules: `SELECT ev_class, ${text('pg_get_ruledef(oid)')} FROM pg_rewrite WHERE oid ${user} AND rulename <> '_RETURN' AND ev_enabled <> 'D' ORDER BY ev_class, rulename`,
     triggers: `SELECT tgrelid, tgfoid FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D' ORDER BY tgrelid, tgname`,
     policies: `SELECT polrelid, ${text('pg_get_expr(polqual, polrelid)')}, ${text('pg_get_expr(polwithcheck, polrelid)')} FROM pg_policy ORDER BY polrelid, polname`,
-    functions: functions(user, `CASE WHEN l.lanname IN ('internal', 'c') THEN '' ELSE ${body} END`),
+    functions: functions(
+      user,
+      `CASE WHEN l.lanname IN ('internal', 'c') THEN '' ELSE ${body} END`,
+      `coalesce(pg_get_expr(p.proargdefaults, 0), '')`,
+    ),
+    aggregates: `SELECT aggfnoid::oid, concat_ws(' ', aggtransfn::oid, aggfinalfn::oid, aggcombinefn::oid, aggserialfn::oid,
+        aggdeserialfn::oid, aggmtransfn::oid, aggminvtransfn::oid, aggmfinalfn::oid)
+      FROM pg_aggregate WHERE aggfnoid::oid ${user} ORDER BY 1`,
+    unnamed: `SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+      WHERE p.oid ${user} AND l.lanname NOT IN ('internal', 'c') AND p.oid IN (
+        SELECT castfunc FROM pg_cast WHERE castcontext <> 'e'
+        UNION ALL SELECT amproc::oid FROM pg_amproc
+        UNION ALL SELECT o.oprcode::oid FROM pg_amop m JOIN pg_operator o ON o.oid = m.amopopr)
+      ORDER BY p.oid`,
     operators: `SELECT oprname, oprcode::oid FROM pg_operator WHERE oid ${user} ORDER BY oid`,
     // Row types are known by their relation; arrays of them add nothing.
     types: `SELECT t.oid, t.typname, t.typtype, t.typbasetype, t.typelem, coalesce(r.rngsubtype, 0),

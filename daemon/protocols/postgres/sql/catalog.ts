@@ -20,11 +20,12 @@ import {
   SYSTEM_PARTS,
   userParts,
 } from './catalog-queries.ts';
-import type { Catalog, Func, Relation } from './model.ts';
+import type { Catalog, Func, Relation, TypeCode } from './model.ts';
 
 /** Errcode of a lock that was not had within lock_timeout. */
 const LOCK_NOT_AVAILABLE = '55P03';
 const NONE: readonly never[] = Object.freeze([]);
+const NO_CODE: TypeCode = Object.freeze({ functions: NONE, checks: NONE });
 /** A view dropped while the catalog is read makes reading fail; another try sees it gone. */
 const TRIES = 3;
 /** Servers whose own objects are kept. */
@@ -190,6 +191,8 @@ export class CatalogSource {
       [parts.triggers, (row) => objects.trigger(row)],
       [parts.policies, (row) => objects.policy(row, secured)],
       [parts.functions, (row) => objects.func(row)],
+      [parts.aggregates, (row) => objects.aggregate(row)],
+      [parts.unnamed, ([oid]) => builder.addUnnamed(Number(oid))],
       [parts.operators, (row) => builder.operator(row)],
       [parts.types, (row) => builder.type(row)],
       [parts.checks, (row) => builder.check(row)],
@@ -246,6 +249,8 @@ class Snapshot implements Catalog {
   readonly #typesByName = new Map<string, number[]>();
   /** Functions of casts from or to a type, by its name. */
   readonly #casts = new Map<string, number[]>();
+  readonly #castsTo = new Map<string, number[]>();
+  readonly unnamed: Func[] = [];
 
   constructor(server: number, system: Objects, own: Objects, version: number) {
     this.server = server;
@@ -262,6 +267,10 @@ class Snapshot implements Catalog {
 
   addSchema(name: string): void {
     this.schemas.add(name);
+  }
+
+  addUnnamed(oid: number): void {
+    this.unnamed.push(...this.#functions([oid]));
   }
 
   operator([name, func]: Row): void {
@@ -282,6 +291,7 @@ class Snapshot implements Catalog {
   cast([source, target, func]: Row): void {
     listed(this.#casts, source!).push(Number(func));
     listed(this.#casts, target!).push(Number(func));
+    listed(this.#castsTo, target!).push(Number(func));
   }
 
   complete(): void {
@@ -313,16 +323,27 @@ class Snapshot implements Catalog {
     return this.#functions(this.#operators.get(operator) ?? NONE);
   }
 
-  typeCode(typeName: string): { readonly functions: readonly Func[]; readonly checks: readonly string[] } {
-    const functions = new Set<number>();
+  typeCode(typeName: string): TypeCode {
+    const types = this.#typesByName.get(typeName);
+    const rows = (this.#own.relationsByName.get(typeName) ?? NONE).filter((relation) => !relation.system);
+    // What the server knows to convert a type of its own from is none of what others convert that type to.
+    if (types === undefined && rows.length === 0) {
+      return { functions: this.#functions(this.#castsTo.get(typeName) ?? NONE), checks: NONE };
+    }
+    // A row is converted column by column.
+    const columns = rows.flatMap((relation) => relation.columns.map((column) => column.typeOid));
+    return this.#code([...(types ?? NONE), ...columns], this.#casts.get(typeName) ?? NONE);
+  }
+
+  typeCodeOf(typeOid: number): TypeCode {
+    return typeOid < FIRST_USER_OID ? NO_CODE : this.#code([typeOid], NONE);
+  }
+
+  #code(types: readonly number[], casts: readonly number[]): TypeCode {
+    const functions = new Set<number>(casts);
     const checks: string[] = [];
     const seen = new Set<number>();
-    const pending: number[] = [...(this.#typesByName.get(typeName) ?? NONE)];
-    for (const func of this.#casts.get(typeName) ?? NONE) functions.add(func);
-    // A row is converted column by column.
-    for (const relation of this.#own.relationsByName.get(typeName) ?? NONE) {
-      if (!relation.system) pending.push(...relation.columns.map((column) => column.typeOid));
-    }
+    const pending = [...types];
     for (let oid = pending.pop(); oid !== undefined; oid = pending.pop()) {
       if (seen.has(oid)) continue;
       seen.add(oid);

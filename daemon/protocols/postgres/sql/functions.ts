@@ -8,6 +8,7 @@ import { objectName, type Run, type Seen, type Summary } from './analyze-run.ts'
 import { statementOutputs } from './analyze-statement.ts';
 import { EXTENSION_STAND_INS } from './builtins.ts';
 import { pathOf } from './effects-settings.ts';
+import { callFunction } from './lineage-calls.ts';
 import { expression } from './lineage-expressions.ts';
 import type { Func, Relation } from './model.ts';
 import { derive, FIXED, type Field, type Frame, LOOSE, row, Scope, untraced, type Value } from './scope.ts';
@@ -65,15 +66,28 @@ export function functionSummary(run: Run, fn: Func, table?: Relation): Summary {
     return body.summary(null);
   }
   busy.add(key);
-  let outputs: Summary['outputs'];
+  let summary: Summary;
   try {
-    outputs = follow(body, fn, table);
+    summary = body.summary(follow(body, fn, table));
+    const paths = pathsWithin(body);
+    if (paths !== null) {
+      const wider = run.body(paths);
+      summary = wider.summary(follow(wider, fn, table));
+    }
   } finally {
     busy.delete(key);
   }
-  const summary = body.summary(outputs);
   run.keep(key, summary);
   return summary;
+}
+
+/** Paths that names of a body may be looked up in where it sets search_path itself; null: it does not. */
+function pathsWithin(body: Run): Run['names']['paths'] | null {
+  const { catalog, paths } = body.names;
+  const set = body.changes.flatMap((change) => (change.kind === 'search-path' ? [change.path] : []));
+  if (set.length === 0) return null;
+  const schemas = { default: catalog.searchPath, unknown: [...catalog.schemas] };
+  return [...paths, ...set.map((path) => (typeof path === 'string' ? schemas[path] : path))];
 }
 
 /** Paths that the names of its body are looked up in. */
@@ -85,10 +99,12 @@ function ownPaths(run: Run, fn: Func): Run['names']['paths'] {
 }
 
 function follow(body: Run, fn: Func, table: Relation | undefined): Summary['outputs'] {
-  if (fn.kind === 'a' || fn.kind === 'w') {
-    body.blind(`${objectName(fn)} is an aggregate of the user's own`);
+  for (const type of [...fn.argTypes, fn.returnType]) domainChecks(body, type);
+  if (fn.kind === 'w') {
+    body.blind(`${objectName(fn)} is a window function of the user's own`);
     return null;
   }
+  if (fn.kind === 'a') return followAggregate(body, fn);
   if (fn.language === 'sql') return followSql(body, fn);
   if (fn.language === 'plpgsql') return followProcedure(body, fn, table);
   const shown = fn.language === 'c' ? EXTENSION_STAND_INS.get(fn.name) : undefined;
@@ -102,6 +118,43 @@ function follow(body: Run, fn: Func, table: Relation | undefined): Summary['outp
     return null;
   }
   return [{ name: fn.name, value: derive(unknownArguments(fn)) }];
+}
+
+/** What is given to a domain is checked, in arguments and results without any cast that the text shows. */
+function domainChecks(run: Run, typeOid: number): void {
+  for (const check of run.catalog.typeCodeOf(typeOid).checks) {
+    constantExpression(run, new Scope(null, { positions: [], named: new Map([['value', FIXED]]) }), check);
+  }
+}
+
+/** Its transition, final and other functions see every argument, one after the other. */
+function followAggregate(body: Run, fn: Func): Summary['outputs'] {
+  const state = derive(unknownArguments(fn), false);
+  const values = fn.support.map((oid) => {
+    const part = body.catalog.functionByOid(oid);
+    if (part !== undefined)
+      return callFunction(
+        body,
+        part,
+        part.argTypes.map(() => state),
+      );
+    body.unknown(`a function of the aggregate ${objectName(fn)} is not known`);
+    return untraced(`a function of the aggregate ${objectName(fn)} is not known`);
+  });
+  return [{ name: fn.name, value: derive([state, ...values], false) }];
+}
+
+/**
+ * Code that any query may run without a name for it in the text. Only what does more than reading is joined: the rest
+ * would put functions into every statement that policies and people look for in vain.
+ */
+export function joinUnnamed(run: Run): void {
+  for (const fn of run.catalog.unnamed) {
+    const summary = functionSummary(run, fn);
+    if (summary.opaque === undefined && summary.reaches.every(({ effect }) => effect === 'read')) continue;
+    run.functions.add(objectName(fn));
+    run.join(summary, true);
+  }
 }
 
 function unknownArguments(fn: { readonly argTypes: readonly number[] }): Value[] {
@@ -190,6 +243,7 @@ function followProcedure(body: Run, fn: Func, table: Relation | undefined): Summ
   if (parsed.dynamic) body.blind(`${objectName(fn)} runs SQL that it makes up`);
   // A cursor of any name may be another one from here on, filled from what it was given.
   if (parsed.opens) body.changes.push({ kind: 'close', name: null });
+  for (const type of parsed.types) constantExpression(body, new Scope(null), `CAST(NULL AS ${type})`);
   // Variables are not followed one by one: each may hold whatever came in or was read anywhere in the body.
   const rows = new Map<string, Value>();
   if (table !== undefined) {
@@ -242,6 +296,18 @@ function numbered(fn: Func, args: readonly Value[], named: boolean): Value[] {
   });
 }
 
+/** Values of the arguments that a call may leave out. */
+function defaultsOf(run: Run, fn: Func): Value[] {
+  if (fn.defaultTexts === '') return [];
+  const parsed = run.parsed(`SELECT ${fn.defaultTexts}`);
+  const targets = (parsed?.statements[0]?.tree as Body | undefined)?.SelectStmt?.targetList as Node[] | undefined;
+  if (targets === undefined) {
+    run.unknown(`the defaults of ${objectName(fn)} could not be parsed`);
+    return [];
+  }
+  return targets.map((target) => expression(run, new Scope(null), target.ResTarget?.val ?? {}));
+}
+
 export interface Result {
   /** As a value in an expression. */
   readonly value: Value;
@@ -255,6 +321,11 @@ export function callUser(run: Run, fn: Func, args: readonly Value[], named = fal
   if (!fn.system) run.functions.add(objectName(fn));
   run.counted++;
   const actual = numbered(fn, args, named);
+  if (named || args.length < fn.argTypes.length) {
+    const defaults = defaultsOf(run, fn);
+    if (defaults.length > 0)
+      for (let i = named ? 0 : args.length; i < actual.length; i++) actual[i] = derive([actual[i]!, ...defaults]);
+  }
   const summary = functionSummary(run, fn);
   run.join(summary, true);
   for (const ref of summary.columns) run.columns.add(ref);
@@ -277,7 +348,7 @@ export function callUser(run: Run, fn: Func, args: readonly Value[], named = fal
 }
 
 function fixedResult(fn: Func, args: readonly Value[]): boolean {
-  return fn.volatility !== 'v' && !fn.returnsSet && args.every((arg) => arg.fixed);
+  return fn.kind === 'f' && fn.volatility !== 'v' && !fn.returnsSet && args.every((arg) => arg.fixed);
 }
 
 /** Uses of a body with arguments filled in: what was compared with an argument is compared with what was given. */

@@ -32,21 +32,18 @@ export function call(run: Run, scope: Scope, body: Body, given?: readonly Value[
       const value = fieldOf(run, args[0]!, name);
       return { value, fields: [{ name, value }] };
     }
-    run.unknown(`function ${names.join('.')} is not known`);
-    const value = { ...derive([...args, ...around], false), untraced: `function ${names.join('.')} is not known` };
+    const reason = `function ${names.join('.')} is not known`;
+    if (run.catalog.functionsNamed(name).length > 0) run.unknown(reason);
+    else run.missing(reason);
+    const value = { ...derive([...args, ...around], false), untraced: reason };
+    run.use('call', derive([...args, ...around]), `argument of ${name}()`);
     return { value, fields: [{ name, value }] };
   }
   const inputs = body.agg_within_group ? [...args, ...around] : args;
   const system = fns.filter((fn) => fn.system);
-  const shadowed = system.some((fn) => fn.kind === 'a' || fn.kind === 'w');
   const results: Result[] = [];
   if (system.length > 0) results.push(callSystem(run, name, system, inputs, body));
-  for (const fn of fns) {
-    if (fn.system) continue;
-    // An extension's min(citext) beside the server's min: which it is hangs on types.
-    if (fn.kind === 'a' && shadowed) run.functions.add(objectName(fn));
-    else results.push(callUser(run, fn, inputs, named));
-  }
+  for (const fn of fns) if (!fn.system) results.push(callUser(run, fn, inputs, named));
   if (row?.some((field) => field.name === name)) {
     const value = fieldOf(run, args[0]!, name);
     results.push({ value, fields: [{ name, value }] });
@@ -156,7 +153,7 @@ function callSystem(run: Run, name: string, fns: readonly Func[], args: readonly
     const object = known.effects[0] === 'write' ? sequence(run, args[0]) : undefined;
     run.reachAll(known.effects, object);
   } else run.reach('read');
-  return systemResult(run, name, fns, whole);
+  return systemResult(run, name, outsOf(run, name, fns, args, body), whole);
 }
 
 function fixedResult(fns: readonly Func[], args: readonly Value[], volatile: boolean, body: Body): boolean {
@@ -197,10 +194,37 @@ function configure(run: Run, args: readonly Value[], whole: Value): Result {
   return { value: { ...whole, fixed: false }, fields: [{ name: 'set_config', value: whole }] };
 }
 
-/** Values and columns of a call of the server's own. */
-function systemResult(run: Run, name: string, fns: readonly Func[], whole: Value): Result {
-  const stand = FUNCTION_STAND_INS.get(name);
+/** anyelement and anycompatible of pg_type.dat: the result is of the type of an argument. */
+const POLYMORPHIC: ReadonlySet<number> = new Set([2283, 5077]);
+const TSVECTOR = 3614;
+
+/** Names of the columns that a call gives where it gives a row, else none. */
+function outsOf(run: Run, name: string, fns: readonly Func[], args: readonly Value[], body: Body): readonly string[] {
+  // Arrays give elements; only a tsvector gives three columns.
+  if (name === 'unnest' && !isTsvector(run, args[0], body.args?.[0])) return [];
   const outs = fns.find((fn) => fn.outNames.length > 0)?.outNames ?? [];
+  if (outs.length > 0 || !fns.some((fn) => POLYMORPHIC.has(fn.returnType))) return outs;
+  const fields = args.find((arg) => arg.fields !== undefined)?.fields;
+  return fields?.map((field) => field.name) ?? rowOf(run, body.args?.[0]?.TypeCast?.typeName);
+}
+
+/** Columns of the row that `NULL::people` is. */
+function rowOf(run: Run, typeName: Body | undefined): readonly string[] {
+  const names = strings(typeName?.names);
+  const [relation] = resolveRelation(run, names.length > 1 ? names.at(-2) : undefined, names.at(-1) ?? '');
+  return relation?.columns.filter((column) => column.attnum > 0).map((column) => column.name) ?? [];
+}
+
+function isTsvector(run: Run, value: Value | undefined, node: Node | undefined): boolean {
+  if (value?.plain) return value.columns[0]?.column.typeOid === TSVECTOR;
+  if (node?.TypeCast) return strings(node.TypeCast.typeName?.names).at(-1) === 'tsvector';
+  const called = run.catalog.functionsNamed(strings(node?.FuncCall?.funcname).at(-1) ?? '');
+  return called.length > 0 && called.every((fn) => fn.returnType === TSVECTOR);
+}
+
+/** Values and columns of a call of the server's own. */
+function systemResult(run: Run, name: string, outs: readonly string[], whole: Value): Result {
+  const stand = FUNCTION_STAND_INS.get(name);
   if (stand === undefined) {
     const fields = (outs.length > 0 ? outs : [name]).map((out) => ({ name: out, value: whole }));
     return { value: outs.length > 1 ? { ...whole, fields } : whole, fields };

@@ -141,5 +141,5 @@ function isName(node: Node | undefined): boolean {
 /** Something that rows are ordered, grouped or told apart by. */
 export function ordering(run: Run, value: Value, where: string): void {
   if (value.fixed && value.args === 0) return;
-  run.use(value.plain ? 'order' : 'compute', value, where);
+  run.use(value.plain || value.nullness ? 'order' : 'compute', value, where);
 }

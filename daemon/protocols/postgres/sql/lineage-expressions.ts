@@ -37,7 +37,6 @@ export function expression(run: Run, scope: Scope, node: Node): Value {
     case 'SQLValueFunction':
       return FIXED;
     case 'SetToDefault':
-    case 'MergeSupportFunc':
     case 'GroupingFunc':
       return LOOSE;
     case 'CurrentOfExpr':
@@ -70,7 +69,10 @@ export function expression(run: Run, scope: Scope, node: Node): Value {
       return derive(all(run, scope, body.items));
     case 'CaseExpr':
       return caseExpression(run, scope, body);
-    case 'NullTest':
+    case 'NullTest': {
+      const value = expression(run, scope, body.arg);
+      return value.plain ? { ...derive([value]), nullness: true } : derive([value]);
+    }
     case 'BooleanTest':
     case 'NamedArgExpr':
       return derive([expression(run, scope, body.arg)]);
@@ -81,9 +83,39 @@ export function expression(run: Run, scope: Scope, node: Node): Value {
     case 'XmlSerialize':
       return cast(run, expression(run, scope, body.expr), body.typeName);
   }
-  if (/^Json[A-Z]/.test(tag)) return derive(within(run, scope, body));
+  const own = functionBefore(run, tag, body);
+  if (own !== undefined) return calledBefore(run, own, within(run, scope, body));
+  if (/^Json[A-Z]/.test(tag) || tag === 'MergeSupportFunc') return derive([LOOSE, ...within(run, scope, body)]);
   run.unknown(`unknown expression ${tag}`);
   return untraced(`unknown expression ${tag}`);
+}
+
+/** What the parser here takes for syntax, by the server's version that does so first; before, it was a function's name. */
+const SYNTAX_SINCE: Readonly<Record<string, readonly [number, string]>> = {
+  JsonObjectConstructor: [160_000, 'json_object'],
+  JsonArrayConstructor: [160_000, 'json_array'],
+  JsonArrayQueryConstructor: [160_000, 'json_array'],
+  JsonObjectAgg: [160_000, 'json_objectagg'],
+  JsonArrayAgg: [160_000, 'json_arrayagg'],
+  JsonParseExpr: [170_000, 'json'],
+  JsonScalarExpr: [170_000, 'json_scalar'],
+  JsonSerializeExpr: [170_000, 'json_serialize'],
+  JSON_EXISTS_OP: [170_000, 'json_exists'],
+  JSON_VALUE_OP: [170_000, 'json_value'],
+  JSON_QUERY_OP: [170_000, 'json_query'],
+  MergeSupportFunc: [170_000, 'merge_action'],
+};
+
+/** Name of the function that this server takes it for. */
+function functionBefore(run: Run, tag: string, body: Body): string | undefined {
+  const [since, name] = SYNTAX_SINCE[tag === 'JsonFuncExpr' ? body.op : tag] ?? [0, ''];
+  return run.catalog.server < since ? name : undefined;
+}
+
+function calledBefore(run: Run, name: string, values: readonly Value[]): Value {
+  const fns = candidates(run, undefined, name, null).filter((fn) => !fn.system);
+  if (fns.length === 0) run.unknown(`function ${name} is not known`);
+  return derive([...values, ...fns.map((fn) => callUser(run, fn, values, true).value)], false);
 }
 
 const resultValue = (node: Node): Node => (node.ResTarget ? node.ResTarget.val : node);
@@ -96,9 +128,11 @@ export function all(run: Run, scope: Scope, nodes: readonly Node[] | undefined):
 export function within(run: Run, scope: Scope, body: Body): Value[] {
   const values: Value[] = [];
   for (const [key, part] of Object.entries(body)) {
-    if (part === null || typeof part !== 'object' || key === 'output' || key === 'format' || key === 'typeName')
-      continue;
-    if (key === 'agg_filter') {
+    if (part === null || typeof part !== 'object' || key === 'format' || key === 'typeName') continue;
+    if (key === 'output') {
+      // RETURNING: only what the conversion runs adds to the values.
+      if (part.typeName) values.push(cast(run, FIXED, part.typeName));
+    } else if (key === 'agg_filter') {
       const before = run.seen.length;
       condition(run, scope, part, 'FILTER');
       values.push(...run.seen.slice(before).map((use) => use.value));
@@ -141,7 +175,7 @@ function column(run: Run, scope: Scope, ref: Body): Value {
   return noSuchColumn(names.join('.'));
 }
 
-/** `function_name.argument`. */
+/** `ownname.argument`. */
 function bareArgument(scope: Scope, names: readonly string[]): Value | undefined {
   const value = scope.frame.named.get(names[1]!);
   return value === undefined ? undefined : { ...FIXED, args: value.args };
@@ -302,12 +336,18 @@ function isInput(fn: Func): boolean {
   return !fn.system && (fn.language === 'c' || fn.language === 'internal') && fn.volatility !== 'v';
 }
 
+/** Whether a text is still the same after it; `bpchar(4)` makes it shorter. */
+function keepsText(name: string, typeName: Body | undefined): boolean {
+  return (
+    /^(text|varchar|regclass)$/.test(name) && typeName?.typmods === undefined && typeName?.arrayBounds === undefined
+  );
+}
+
 /** The functions that a conversion to this type may run. */
 export function cast(run: Run, value: Value, typeName: Body | undefined): Value {
   const names = strings(typeName?.names);
   const name = names.at(-1) ?? '';
   const schema = names.length > 1 ? names.at(-2) : undefined;
-  if (schema === 'pg_catalog') return converted(derive1(value));
   const code = run.catalog.typeCode(name);
   const values = code.functions.filter((fn) => !isInput(fn)).map((fn) => callOperator(run, fn, [value]));
   for (const check of code.checks) {
@@ -315,8 +355,10 @@ export function cast(run: Run, value: Value, typeName: Body | undefined): Value 
     constantExpression(run, scope, check);
   }
   const whole = values.length === 0 ? converted(derive1(value)) : derive([value, ...values]);
-  if (value.fields === undefined || typeName?.arrayBounds)
-    return value.text === undefined ? whole : { ...whole, text: value.text };
+  if (value.fields === undefined || typeName?.arrayBounds) {
+    const { text, ...rest } = whole;
+    return value.text === undefined || !keepsText(name, typeName) ? rest : { ...rest, text: value.text };
+  }
   const [target] = resolveRelation(run, schema, name);
   if (target === undefined) return whole;
   // A record is converted column by column, a row of a child by the columns' names: which of both is not told apart here.

@@ -3,12 +3,13 @@ import type { Run } from './analyze-run.ts';
 import { SAMPLING_METHODS } from './builtins.ts';
 import { call } from './lineage-calls.ts';
 import { condition } from './lineage-conditions.ts';
-import { all, expression, operator, within } from './lineage-expressions.ts';
+import { all, cast, expression, operator, within } from './lineage-expressions.ts';
 import { queryOf } from './lineage-select.ts';
 import {
   type Cell,
   derive,
   either,
+  FIXED,
   type Field,
   type Item,
   LOOSE,
@@ -104,12 +105,13 @@ function rangeFunction(run: Run, scope: Scope, body: Body): Item {
   let single = false;
   for (const list of (body.functions ?? []) as Node[]) {
     const [node, definition] = (list.List?.items ?? []) as Node[];
-    const { value, columns, name } = rowsOf(run, scope, node ?? {});
+    const { value, columns, name } = isUnnestOfMany(node) ? unnested(run, scope, node) : rowsOf(run, scope, node ?? {});
     first ??= name;
     const defined = definition?.List?.items ?? (body.functions.length === 1 ? body.coldeflist : undefined);
     if (defined !== undefined) {
-      for (const column of defined as Node[])
-        fields.push({ name: column.ColumnDef?.colname ?? '', value: stripped(value) });
+      for (const { ColumnDef: column } of defined as Node[]) {
+        fields.push({ name: column?.colname ?? '', value: cast(run, stripped(value), column?.typeName) });
+      }
     } else {
       single = columns.length === 1 && body.functions.length === 1;
       // A function of one column takes the alias as the column's name.
@@ -121,6 +123,25 @@ function rangeFunction(run: Run, scope: Scope, body: Body): Item {
   if (body.ordinality) fields.push({ name: 'ordinality', value: LOOSE });
   const whole = single && body.coldeflist === undefined && !body.ordinality;
   return fieldsItem(alias ?? first ?? '', fields.map(moving), strings(body.alias?.colnames), whole);
+}
+
+/** `unnest(a, b)` in FROM alone: each of its arguments unnested beside the others, as transformRangeFunction has it. */
+function isUnnestOfMany(node: Node | undefined): node is Node {
+  const call = node?.FuncCall as Body | undefined;
+  const names = strings(call?.funcname);
+  return names.length === 1 && names[0] === 'unnest' && (call?.args ?? []).length > 1;
+}
+
+function unnested(run: Run, scope: Scope, node: Node): ReturnType<typeof rowsOf> {
+  const name = { String: { sval: 'unnest' } };
+  const parts = (node.FuncCall.args as Node[]).map((arg) =>
+    rowsOf(run, scope, { FuncCall: { funcname: [{ String: { sval: 'pg_catalog' } }, name], args: [arg] } }),
+  );
+  return {
+    value: derive(parts.map(({ value }) => value)),
+    columns: parts.flatMap(({ columns }) => columns),
+    name: 'unnest',
+  };
 }
 
 /** Rows differ even where what they are made of does not. */
@@ -178,6 +199,7 @@ function tableValues(run: Run, scope: Scope, parts: Body, columns: readonly Node
     for (const behaviour of [body.on_empty, body.on_error] as (Body | undefined)[]) {
       if (behaviour?.expr) values.push(expression(run, scope, behaviour.expr));
     }
+    if (body.typeName) values.push(cast(run, FIXED, body.typeName));
     if (body.columns) values.push(...tableValues(run, scope, {}, body.columns));
   }
   return values;

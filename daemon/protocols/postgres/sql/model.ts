@@ -53,6 +53,8 @@ export interface Func {
   readonly argTypes: readonly number[];
   readonly argNames: readonly string[];
   readonly defaults: number;
+  /** Default expressions as one list of SQL text, empty where there are none. */
+  readonly defaultTexts: string;
   readonly variadic: boolean;
   readonly returnType: number;
   readonly returnsSet: boolean;
@@ -60,10 +62,19 @@ export interface Func {
   readonly outNames: readonly string[];
   /** prosrc, or the text of pg_get_function_sqlbody. Empty for internal and c. */
   readonly source: string;
+  /** Of an aggregate: oids of its transition, final and other functions. */
+  readonly support: readonly number[];
   /** proconfig entries, e.g. `search_path=public`. */
   readonly config: readonly string[];
   /** oid < 16384. */
   readonly system: boolean;
+}
+
+/** What a conversion to a type may run. */
+export interface TypeCode {
+  readonly functions: readonly Func[];
+  /** Of domains, as SQL text. */
+  readonly checks: readonly string[];
 }
 
 /** One immutable snapshot of a database's catalog. Lookups are by exact, already folded name. */
@@ -87,7 +98,14 @@ export interface Catalog {
   /** Functions behind operators of this name that are not the server's own. */
   operatorFunctions(operator: string): readonly Func[];
   /** Functions behind casts, type input and output, and domain checks that are not the server's own, for a type of this name; expressions of domain checks as SQL text. */
-  typeCode(typeName: string): { readonly functions: readonly Func[]; readonly checks: readonly string[] };
+  typeCode(typeName: string): TypeCode;
+  /** The same for the type with this oid. */
+  typeCodeOf(typeOid: number): TypeCode;
+  /**
+   * Functions that the server may run for any query without their being named in it, the server's own and those in C left
+   * out: casts that it makes by itself, and the comparisons behind ORDER BY, GROUP BY, DISTINCT and indexes.
+   */
+  readonly unnamed: readonly Func[];
   /** Tables and materialized views with columns of the domain of this name, or of a domain over it, and those columns' names. */
   columnsOfDomain(typeName: string): readonly { readonly relation: Relation; readonly columns: readonly string[] }[];
   /** Relation whose row type has this oid. */

@@ -48,6 +48,8 @@ export interface ParsedFunction {
   readonly dynamic: boolean;
   /** It opens cursors that stay behind, under names that it makes up. */
   readonly opens: boolean;
+  /** Types of its variables, as CAST takes them. */
+  readonly types: readonly string[];
 }
 
 /** STATEMENT_UNPARSABLE with what PostgreSQL said and where. */

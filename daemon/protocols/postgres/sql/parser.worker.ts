@@ -15,7 +15,12 @@ export interface Job {
 export type JobResult =
   /** `tree`: JSON of the whole parse result; one fingerprint per statement of it. */
   | { readonly tree: string; readonly fingerprints: readonly string[] }
-  | { readonly queries: readonly string[]; readonly dynamic: boolean; readonly opens: boolean }
+  | {
+      readonly queries: readonly string[];
+      readonly dynamic: boolean;
+      readonly opens: boolean;
+      readonly types: readonly string[];
+    }
   | { readonly syntax: SyntaxFault }
   | { readonly complex: string };
 

@@ -8,6 +8,8 @@ import type { PgQuery, SyntaxFault } from './pg-query.ts';
 export interface EmbeddedQueries {
   /** Each parses as a statement of its own: an expression `x` is given as `SELECT x`, an assignment as both its sides. */
   readonly queries: readonly string[];
+  /** Types of its variables, as CAST takes them: what is put into one is converted to it, and a domain checks it. */
+  readonly types: readonly string[];
   /** EXECUTE in any form, or something that is not known. */
   readonly dynamic: boolean;
   /** OPEN: a cursor of whatever name stays behind, maybe in the place of one that was closed. */
@@ -39,6 +41,7 @@ export function embeddedQueries(pg: PgQuery, text: string): EmbeddedQueries | { 
   if (typeof json !== 'string') return { syntax: json };
   const tree = JSON.parse(json) as { plpgsql_funcs?: unknown[] };
   const queries: string[] = [];
+  const types = new Set<string>();
   let dynamic = tree.plpgsql_funcs?.length !== 1;
   let opens = false;
   const pending: unknown[] = [tree.plpgsql_funcs];
@@ -48,6 +51,7 @@ export function embeddedQueries(pg: PgQuery, text: string): EmbeddedQueries | { 
       if (key.startsWith('PLpgSQL_')) {
         if (!STATIC.has(key)) dynamic = true;
         if (key === 'PLpgSQL_stmt_open') opens = true;
+        if (key === 'PLpgSQL_type') types.add(castable(String((value as { typname?: unknown }).typname)));
         if (key === 'PLpgSQL_expr') {
           const found = readable(pg, value as { query?: unknown; parseMode?: unknown });
           if (found === null) dynamic = true;
@@ -58,7 +62,16 @@ export function embeddedQueries(pg: PgQuery, text: string): EmbeddedQueries | { 
       if (value !== null && value !== undefined) pending.push(value);
     }
   }
-  return { queries, dynamic, opens };
+  return { queries, dynamic, opens, types: [...types].filter((type) => type !== 'record') };
+}
+
+/** `t%rowtype` is the row of t, and a column's `t.c%type` one of its parts; another variable's type is listed by itself. */
+function castable(type: string): string {
+  if (!/%(?:row)?type$/i.test(type)) return type;
+  const parts = type.replace(/%(?:row)?type$/i, '');
+  if (/%rowtype$/i.test(type)) return parts;
+  const table = /^(.+)\.(?:"(?:[^"]|"")*"|[^."]+)$/.exec(parts);
+  return table === null ? 'record' : table[1]!;
 }
 
 /** Texts that a plain parse reads, or null when there is no saying what the expression is. */

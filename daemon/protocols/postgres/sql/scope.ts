@@ -16,6 +16,8 @@ export interface Value {
   readonly fields?: readonly Field[];
   /** The value of columns[0] but for conversions of its type. */
   readonly same?: boolean;
+  /** Whether the one column is NULL, and no more. */
+  readonly nullness?: boolean;
   /** Making it may fail, by the values of this or of what it stands beside. */
   readonly risky?: boolean;
   /** Text of a string constant, for functions whose meaning hangs on it. */
