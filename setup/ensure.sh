@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sees to it that everything a script needs is there, then becomes that script under Node 24:
 #
-#   setup/ensure.sh PROFILE [SCRIPT [ARG...]]    PROFILE: run, corpora, bench or test (see the file packages)
+#   setup/ensure.sh PROFILE [SCRIPT [ARG...]]    PROFILE: run, corpora, bench, test or fresh (see the file packages)
 #
 # Written for /bin/sh because nothing else may be there yet. When all is there it takes about a tenth of a second.
 # Nothing is started and nothing is left running: services that a package brings stay off, PostgreSQL gets no cluster.
@@ -11,8 +11,9 @@ shift
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 cd "$root"
 
-say() { printf '\033[2msetup: %s\033[0m\n' "$*" >&2; }
-[ -t 2 ] || say() { printf 'setup: %s\n' "$*" >&2; }
+dim='' plain='' began=''
+[ ! -t 2 ] || { dim=$(printf '\033[2m') plain=$(printf '\033[0m'); }
+say() { began=${began:-$(date +%s)}; printf '%ssetup: %s%s\n' "$dim" "$*" "$plain" >&2; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 69; }
 
 [ "$(uname -s)" = Linux ] || fail "sluice enforces with the Linux kernel; this is $(uname -s)"
@@ -59,8 +60,9 @@ if [ -n "$missing" ]; then
     chmod 755 "$policy"
   fi
   quiet apt-get update
+  # On a machine that has just started, or is shared, another apt-get may hold the lock.
   if [ ! -e "$cluster" ]; then
-    quiet apt-get install -y --no-install-recommends postgresql-common
+    quiet apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends postgresql-common
   fi
   if [ -e "$cluster" ]; then
     cp -p "$cluster" "$cluster.before-sluice"
@@ -68,7 +70,7 @@ if [ -n "$missing" ]; then
     printf 'create_main_cluster = false\n' >>"$cluster"
   fi
   # shellcheck disable=SC2086
-  quiet apt-get install -y --no-install-recommends $missing
+  quiet apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing
   restore
   trap - EXIT INT TERM
 fi
@@ -114,6 +116,8 @@ for account in sluice sluice-agent; do
     useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$account"
   fi
 done
+
+[ -z "$began" ] || say "ready after $(($(date +%s) - began)) s"
 
 PATH=$root/node_modules/.bin:$PATH
 export PATH
