@@ -32,10 +32,13 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Cgroup that created a socket. A socket handed to another session must not connect in that one's name. */
+/*
+ * Cgroup that created a socket; accepted ones have that of the socket that listens. A socket handed to another session
+ * must not connect in that one's name.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
 	__type(key, int);
 	__type(value, __u64);
 } births SEC(".maps");
@@ -249,6 +252,74 @@ static __always_inline int daemon_listens(struct bpf_sock_addr *ctx, int v6, __u
 	return ours;
 }
 
+static __always_inline int is_loopback4(__u32 ip4)
+{
+	return (ip4 & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+}
+
+static __always_inline int is_loopback6(const struct address *a)
+{
+	return a->half[0] == 0 && a->half[1] == bpf_cpu_to_be64(1);
+}
+
+/* Was this socket made in that cgroup? NULL was not, nor one whose storage could not be had. */
+static __always_inline int born_in(struct bpf_sock *sk, __u64 cgroup)
+{
+	__u64 *birth = sk ? bpf_sk_storage_get(&births, sk, 0, 0) : NULL;
+
+	return birth && *birth == cgroup;
+}
+
+/*
+ * Does a process of this session listen where this one wants to go on loopback? Then the two may speak directly. What
+ * listens there when the SYN arrives may be another socket: the packet filters look at both ends again.
+ */
+static __always_inline int own_listener4(struct bpf_sock_addr *ctx, __u32 ip4)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *sk;
+	int own;
+
+	tuple.ipv4.saddr = bpf_htonl(LOOPBACK4);
+	tuple.ipv4.daddr = ip4;
+	tuple.ipv4.dport = ctx->user_port;
+	sk = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return 0;
+	own = born_in(sk, bpf_get_current_cgroup_id());
+	bpf_sk_release(sk);
+	return own;
+}
+
+static __always_inline int own_listener6(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *sk;
+	int own;
+
+	tuple.ipv6.saddr[3] = bpf_htonl(1);
+	tuple.ipv6.daddr[3] = bpf_htonl(1);
+	tuple.ipv6.dport = ctx->user_port;
+	sk = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return 0;
+	own = born_in(sk, bpf_get_current_cgroup_id());
+	bpf_sk_release(sk);
+	return own;
+}
+
+/* May this TCP socket connect within the session? One that had an origin, of a connection before, loses it. */
+static __always_inline int within_session(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	if (ctx->protocol != IPPROTO_TCP || ctx->type != SOCK_STREAM || !sk ||
+	    (sk->bound_dev_if != 0 && sk->bound_dev_if != IFINDEX_LO) || !born_in(sk, bpf_get_current_cgroup_id()))
+		return 0;
+	bpf_sk_storage_delete(&origins, sk);
+	return 1;
+}
+
 static __always_inline int refuse_connection(void)
 {
 	bpf_set_retval(-ECONNREFUSED); /* as a port does on which nobody listens; without it EPERM */
@@ -303,9 +374,15 @@ static __always_inline int admit(struct bpf_sock_addr *ctx, const struct address
 SEC("cgroup/connect4")
 int connect4(struct bpf_sock_addr *ctx)
 {
+	/* 0.0.0.0 stands for this host (ip_route_connect in include/net/route.h). */
+	__u32 ip4 = ctx->user_ip4 ? ctx->user_ip4 : bpf_htonl(LOOPBACK4);
 	struct address address = mapped(ctx->user_ip4);
 	__u16 to = 0;
 
+	if (is_loopback4(ip4) && own_listener4(ctx, ip4) && within_session(ctx)) {
+		ctx->user_ip4 = ip4;
+		return PASS;
+	}
 	if (admit(ctx, &address, bpf_ntohs(ctx->user_port), 0, &to) != PASS)
 		return REFUSE;
 	if (to) {
@@ -327,6 +404,14 @@ int connect6(struct bpf_sock_addr *ctx)
 	address.word[2] = ctx->user_ip6[2];
 	address.word[3] = ctx->user_ip6[3];
 	v4 = is_mapped(&address);
+	if (v4 && is_loopback4(address.word[3]) && own_listener4(ctx, address.word[3]) && within_session(ctx))
+		return PASS;
+	/* :: stands for ::1 (tcp_v6_connect in net/ipv6/tcp_ipv6.c) */
+	if ((is_loopback6(&address) || (address.half[0] == 0 && address.half[1] == 0)) && own_listener6(ctx) &&
+	    within_session(ctx)) {
+		ctx->user_ip6[3] = bpf_htonl(1);
+		return PASS;
+	}
 	if (admit(ctx, &address, bpf_ntohs(ctx->user_port), !v4, &to) != PASS)
 		return REFUSE;
 	if (to) {
@@ -482,14 +567,87 @@ static __always_inline int is_daemon(const struct __sk_buff *skb, const struct e
 	return port != 0 && end->port == port && (v4 || v6) && skb->ifindex == IFINDEX_LO;
 }
 
-/* The backstop: whatever way a packet took, it goes to the daemon or to a resolver, or nowhere. */
+/*
+ * Judges a packet by the sockets at its two ends: `near`, on whose cgroup the filter runs, and `far`, NULL when there is
+ * none (any more). A connection is set up only between two sockets of one session. Once it is, the far one may be gone:
+ * closed, with its last packets or a reset still due. As this looks at every packet, it does not matter who listened
+ * when connect() was called.
+ */
+static __always_inline int same_session(struct bpf_sock *near, struct bpf_sock *far)
+{
+	__u64 *birth = bpf_sk_storage_get(&births, near, 0, 0);
+
+	if (!birth)
+		return REFUSE;
+	if (far)
+		return born_in(far, *birth) ? PASS : REFUSE;
+	return near->state != BPF_TCP_LISTEN && near->state != BPF_TCP_SYN_SENT && near->state != BPF_TCP_CLOSE ? PASS : REFUSE;
+}
+
+/* Bytes in a SYN (TCP Fast Open) would be with the listener before its answer shows whose it is. */
+static __always_inline int syn_carries_data(struct __sk_buff *skb, __u32 at)
+{
+	struct tcphdr tcp;
+
+	if (bpf_skb_load_bytes(skb, at, &tcp, sizeof(tcp)) < 0)
+		return 1;
+	return tcp.syn && !tcp.ack && skb->len > at + tcp.doff * 4;
+}
+
+/* Is this TCP packet one between two sockets of the same session, on loopback? */
+static __always_inline int within(struct __sk_buff *skb, int out)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *near = skb->sk, *far;
+	__u16 ports[2]; /* source, destination */
+	__u32 at;
+	int pass;
+
+	near = near ? bpf_sk_fullsock(near) : NULL;
+	if (!near || skb->ifindex != IFINDEX_LO)
+		return REFUSE;
+	/* The far socket's view: what is local to it is the destination. */
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		struct iphdr ip;
+
+		if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) < 0 || !is_loopback4(ip.saddr) || !is_loopback4(ip.daddr))
+			return REFUSE;
+		at = ip.ihl * 4;
+		if (bpf_skb_load_bytes(skb, at, ports, sizeof(ports)) < 0 || (out && syn_carries_data(skb, at)))
+			return REFUSE;
+		tuple.ipv4.saddr = out ? ip.saddr : ip.daddr;
+		tuple.ipv4.daddr = out ? ip.daddr : ip.saddr;
+		tuple.ipv4.sport = ports[out ? 0 : 1];
+		tuple.ipv4.dport = ports[out ? 1 : 0];
+		far = bpf_sk_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		struct ipv6hdr ip;
+
+		if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) < 0 || !is_loopback6((struct address *)&ip.saddr) ||
+		    !is_loopback6((struct address *)&ip.daddr))
+			return REFUSE;
+		at = sizeof(ip);
+		if (bpf_skb_load_bytes(skb, at, ports, sizeof(ports)) < 0 || (out && syn_carries_data(skb, at)))
+			return REFUSE;
+		tuple.ipv6.saddr[3] = tuple.ipv6.daddr[3] = bpf_htonl(1);
+		tuple.ipv6.sport = ports[out ? 0 : 1];
+		tuple.ipv6.dport = ports[out ? 1 : 0];
+		far = bpf_sk_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	}
+	pass = same_session(near, far);
+	if (far)
+		bpf_sk_release(far);
+	return pass;
+}
+
+/* The backstop: whatever way a packet took, it goes to the daemon, to a resolver, within the session, or nowhere. */
 static __always_inline int may_travel(struct __sk_buff *skb, int out)
 {
 	struct end end = {};
 	int protocol = far_end(skb, out, &end);
 
 	if (protocol == IPPROTO_TCP)
-		return is_daemon(skb, &end) ? PASS : REFUSE;
+		return is_daemon(skb, &end) ? PASS : within(skb, out);
 	if (protocol == IPPROTO_UDP)
 		return end.port == SLUICE_DNS_PORT && is_resolver(&end.address) ? PASS : REFUSE;
 	return REFUSE;

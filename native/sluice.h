@@ -17,11 +17,14 @@
 #define SLUICE_RESOLVERS_MAX 8
 #define SLUICE_PENDING_DEFAULT 16384
 #define SLUICE_DNS_PORT 53
+#define SLUICE_UNIX_NAME_LEN 108 /* sun_path, unix(7) */
+#define SLUICE_UNIX_NAMES_MAX 64
 
 /* File names below the pin directory. Links lie in SLUICE_PIN_LINKS, which only root may enter. */
 #define SLUICE_PIN_LINKS "links"
 #define SLUICE_PIN_ACCEPTED "accepted" /* accepted socket -> struct sluice_origin; the daemon reads it */
 #define SLUICE_PIN_LISTENER "listener" /* struct sluice_listener; the daemon writes it */
+#define SLUICE_PIN_UNIX "unix_names"   /* struct sluice_unix_name -> __u32; the helper and the daemon write it */
 
 /* Session ids: 128 random bits in lower-case hex. */
 #define SLUICE_SESSION_LEN 32
@@ -71,7 +74,17 @@ struct sluice_host {
 	__u8 resolver[SLUICE_RESOLVERS_MAX][16]; /* DNS over UDP goes here and nowhere else */
 };
 
+/*
+ * A UNIX socket of the host that sessions may speak to, as its server has bound it: an absolute path of `length` bytes,
+ * or an abstract name, whose first byte is NUL and counts. The rest is zero. Present in the map: allowed.
+ */
+struct sluice_unix_name {
+	__u32 length;
+	__u8 name[SLUICE_UNIX_NAME_LEN];
+};
+
 #ifndef __VMLINUX_H__
+_Static_assert(sizeof(struct sluice_unix_name) == 112, "layout of sluice_unix_name");
 _Static_assert(sizeof(struct sluice_origin) == 344, "layout of sluice_origin");
 _Static_assert(offsetof(struct sluice_origin, cgroup_id) == 16, "layout of sluice_origin");
 _Static_assert(offsetof(struct sluice_origin, pid) == 48, "layout of sluice_origin");

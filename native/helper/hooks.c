@@ -2,69 +2,77 @@
 #include "hooks.h"
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-#include <dirent.h>
-#include <fcntl.h>
 #include <linux/magic.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include "fault.h"
-#include "sluice.skel.h"
+#include "programs.h"
 
 #ifndef BPF_FS_MAGIC
 #define BPF_FS_MAGIC 0xcafe4a11
 #endif
 
-/* Program name in sluice.bpf.c, where it is attached, and on which cgroup. The daemon's first: it does no harm alone. */
+/* Of attach types that the headers of Debian 12 do not have (enum bpf_attach_type). */
+#define BPF_CGROUP_UNIX_CONNECT ((enum bpf_attach_type)49)
+#define BPF_CGROUP_UNIX_SENDMSG ((enum bpf_attach_type)50)
+
+/* Program, where it is attached, and on which cgroup. The daemon's first: it does no harm alone. LSM: on none. */
 static const struct hook {
 	const char *name;
 	enum bpf_attach_type type;
 	bool daemon;
+	enum object object;
 } HOOKS[] = {
-	{"daemon_sockops", BPF_CGROUP_SOCK_OPS, true},
-	{"client_sockops", BPF_CGROUP_SOCK_OPS, false},
-	{"egress", BPF_CGROUP_INET_EGRESS, false},
-	{"ingress", BPF_CGROUP_INET_INGRESS, false},
-	{"sock_create", BPF_CGROUP_INET_SOCK_CREATE, false},
-	{"bind4", BPF_CGROUP_INET4_BIND, false},
-	{"bind6", BPF_CGROUP_INET6_BIND, false},
-	{"sendmsg4", BPF_CGROUP_UDP4_SENDMSG, false},
-	{"sendmsg6", BPF_CGROUP_UDP6_SENDMSG, false},
-	{"getpeername4", BPF_CGROUP_INET4_GETPEERNAME, false},
-	{"getpeername6", BPF_CGROUP_INET6_GETPEERNAME, false},
-	{"connect4", BPF_CGROUP_INET4_CONNECT, false},
-	{"connect6", BPF_CGROUP_INET6_CONNECT, false},
+	{"daemon_sockops", BPF_CGROUP_SOCK_OPS, true, NETWORK},
+	{"client_sockops", BPF_CGROUP_SOCK_OPS, false, NETWORK},
+	{"egress", BPF_CGROUP_INET_EGRESS, false, NETWORK},
+	{"ingress", BPF_CGROUP_INET_INGRESS, false, NETWORK},
+	{"sock_create", BPF_CGROUP_INET_SOCK_CREATE, false, NETWORK},
+	{"bind4", BPF_CGROUP_INET4_BIND, false, NETWORK},
+	{"bind6", BPF_CGROUP_INET6_BIND, false, NETWORK},
+	{"sendmsg4", BPF_CGROUP_UDP4_SENDMSG, false, NETWORK},
+	{"sendmsg6", BPF_CGROUP_UDP6_SENDMSG, false, NETWORK},
+	{"getpeername4", BPF_CGROUP_INET4_GETPEERNAME, false, NETWORK},
+	{"getpeername6", BPF_CGROUP_INET6_GETPEERNAME, false, NETWORK},
+	{"connect4", BPF_CGROUP_INET4_CONNECT, false, NETWORK},
+	{"connect6", BPF_CGROUP_INET6_CONNECT, false, NETWORK},
+	{"setsockopt", BPF_CGROUP_SETSOCKOPT, false, CONFINE},
+	{"device", BPF_CGROUP_DEVICE, false, CONFINE},
+	{"connect_unix", BPF_CGROUP_UNIX_CONNECT, false, UNIX},
+	{"sendmsg_unix", BPF_CGROUP_UNIX_SENDMSG, false, UNIX},
+	{"lsm_socket_create", BPF_LSM_MAC, false, LSM},
+	{"lsm_socket_connect", BPF_LSM_MAC, false, LSM},
+	{"lsm_socket_sendmsg", BPF_LSM_MAC, false, LSM},
+	{"lsm_file_receive", BPF_LSM_MAC, false, LSM},
+	{"lsm_unix_stream_connect", BPF_LSM_MAC, false, LSM},
+	{"lsm_unix_may_send", BPF_LSM_MAC, false, LSM},
+	{"lsm_ptrace_access_check", BPF_LSM_MAC, false, LSM},
+	{"lsm_task_kill", BPF_LSM_MAC, false, LSM},
+	{"lsm_bpf", BPF_LSM_MAC, false, LSM},
+	{"lsm_inode_permission", BPF_LSM_MAC, false, LSM},
+	{"lsm_sb_mount", BPF_LSM_MAC, false, LSM},
+	{"lsm_sb_umount", BPF_LSM_MAC, false, LSM},
+	{"lsm_move_mount", BPF_LSM_MAC, false, LSM},
+	{"lsm_userns_create", BPF_LSM_MAC, false, LSM},
 };
 enum { HOOK_COUNT = sizeof HOOKS / sizeof *HOOKS };
-
-/* Pinned, since their content has to outlive the helper, and whether the daemon uses them. */
-static const struct {
-	const char *name;
-	bool daemon;
-} MAPS[] = {
-	{"births", false},  {"origins", false},   {"pending", false}, {SLUICE_PIN_ACCEPTED, true},
-	{"listeners", false}, {SLUICE_PIN_LISTENER, true}, {"host", false},
-};
-enum { MAP_COUNT = sizeof MAPS / sizeof *MAPS };
+_Static_assert(HOOK_COUNT <= HOOKS_MAX, "room for the hooks");
 
 struct hooks {
-	struct sluice_bpf *bpf;
+	struct programs programs;
+	struct hooks_options options;
 	char pin_dir[PATH_MAX];
+	bool chosen[HOOK_COUNT]; /* this kernel has it, and nothing better */
 	int link[HOOK_COUNT]; /* held: an unpinned link stays attached while the helper lives */
 	uint32_t program[HOOK_COUNT];
+	uint32_t link_id[HOOK_COUNT];
+	bool lost[HOOK_COUNT]; /* not effective at the last look */
+	struct sluice_host host; /* as the helper wrote it */
 };
-
-static int quiet(enum libbpf_print_level level, const char *format, va_list arguments)
-{
-	(void)level, (void)format, (void)arguments;
-	return 0;
-}
 
 static bool is_bpffs(const char *dir)
 {
@@ -153,44 +161,113 @@ static int attach_one(const char *pin_dir, const struct hook *hook, int program,
 	return attach_new(pin_dir, hook, program, cgroup);
 }
 
-static int load(struct hooks *hooks, const struct hooks_options *options)
+static bool is_left_out(const struct hooks_options *options, const struct hook *hook)
 {
-	struct utsname kernel;
-	struct stat pids;
+	for (int i = 0; i < options->without_count; i++)
+		if (strcmp(options->without[i], hook->name) == 0 || (hook->object == LSM && strcmp(options->without[i], "lsm") == 0))
+			return true;
+	return false;
+}
 
-	uname(&kernel);
-	if (!options->verbose)
-		libbpf_set_print(quiet);
-	hooks->bpf = sluice_bpf__open();
-	if (!hooks->bpf)
-		return FAULT_ERRNO("cannot open the BPF programs");
-	if (stat("/proc/self/ns/pid", &pids) < 0)
-		return FAULT_ERRNO("cannot look at /proc/self/ns/pid");
-	hooks->bpf->rodata->pid_namespace = (__u32)pids.st_ino;
-	if (options->pending_max && bpf_map__set_max_entries(hooks->bpf->maps.pending, options->pending_max) < 0)
-		return FAULT_ERRNO("cannot size the map of pending connections to %u", options->pending_max);
-	for (int i = 0; i < MAP_COUNT; i++) {
-		char path[PATH_MAX + 64];
-		struct bpf_map *map = bpf_object__find_map_by_name(hooks->bpf->obj, MAPS[i].name);
+/* A link of an LSM program can't be given another program: the new one is attached beside it and takes its pin. */
+static int attach_lsm(const char *pin_dir, const struct hook *hook, int program)
+{
+	char path[PATH_MAX + 64], fresh[PATH_MAX + 64];
+	int link = bpf_raw_tracepoint_open(NULL, program);
 
-		snprintf(path, sizeof path, "%s/%s", options->pin_dir, MAPS[i].name);
-		if (!map || bpf_map__set_pin_path(map, path) < 0)
-			return FAULT_ERRNO("cannot set the pin of the map %s", path);
+	if (link < 0)
+		return -1;
+	link_path(pin_dir, hook, "_new", fresh, sizeof fresh);
+	link_path(pin_dir, hook, "", path, sizeof path);
+	unlink(fresh);
+	if (bpf_obj_pin(link, fresh) < 0 || rename(fresh, path) < 0) {
+		FAULT_ERRNO("cannot pin the link %s", path);
+		close(link);
+		return -1;
 	}
-	if (sluice_bpf__load(hooks->bpf) < 0)
-		return FAULT("cannot load the BPF programs: %s; requires Linux >= 6.1 with CONFIG_CGROUP_BPF and BTF "
-			     "(this is %s), CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, and maps in %s of the same version "
-			     "(else sluice-helper --detach first); --verbose shows the verifier's log",
-			     strerror(errno), kernel.release, options->pin_dir);
-	for (int i = 0; i < MAP_COUNT; i++) {
-		char path[PATH_MAX + 64];
+	return link;
+}
 
-		snprintf(path, sizeof path, "%s/%s", options->pin_dir, MAPS[i].name);
-		if (chmod(path, 0600) < 0 ||
-		    chown(path, MAPS[i].daemon ? options->user : 0, MAPS[i].daemon ? options->group : 0) < 0)
-			return FAULT_ERRNO("cannot give %s to the daemon's user", path);
+/* A pin of a hook that is not wanted (any more): from a helper with other options, or an older kernel's choice. */
+static void discard(const char *pin_dir, const struct hook *hook)
+{
+	char path[PATH_MAX + 64];
+	int link;
+
+	link_path(pin_dir, hook, "", path, sizeof path);
+	link = bpf_obj_get(path);
+	if (link < 0)
+		return;
+	bpf_link_detach(link); /* LSM links have no such call: they end with their last descriptor */
+	close(link);
+	unlink(path);
+}
+
+static int attach(struct hooks *hooks, const struct cgroups *cg, int i)
+{
+	const struct hook *hook = &HOOKS[i];
+	int program = programs_find(&hooks->programs, hook->object, hook->name);
+	struct bpf_prog_info info = {0};
+	struct bpf_link_info link_info = {0};
+	uint32_t size = sizeof info, link_size = sizeof link_info;
+
+	if (program < 0 || bpf_obj_get_info_by_fd(program, &info, &size) < 0)
+		return FAULT("there is no program %s", hook->name);
+	hooks->program[i] = info.id;
+	hooks->chosen[i] = true;
+	hooks->link[i] = hook->object == LSM ? attach_lsm(hooks->pin_dir, hook, program)
+					     : attach_one(hooks->pin_dir, hook, program, hook->daemon ? cg->daemon : cg->sessions);
+	if (hooks->link[i] < 0 || bpf_obj_get_info_by_fd(hooks->link[i], &link_info, &link_size) < 0)
+		return -1;
+	hooks->link_id[i] = link_info.id;
+	return 0;
+}
+
+static int attach_object(struct hooks *hooks, const struct cgroups *cg, enum object object)
+{
+	for (int i = 0; i < HOOK_COUNT; i++) {
+		if (HOOKS[i].object != object)
+			continue;
+		if (is_left_out(&hooks->options, &HOOKS[i]))
+			discard(hooks->pin_dir, &HOOKS[i]);
+		else if (attach(hooks, cg, i) < 0)
+			return -1;
 	}
 	return 0;
+}
+
+static void detach_object(struct hooks *hooks, enum object object)
+{
+	for (int i = 0; i < HOOK_COUNT; i++) {
+		if (HOOKS[i].object != object)
+			continue;
+		discard(hooks->pin_dir, &HOOKS[i]);
+		if (hooks->link[i] >= 0)
+			close(hooks->link[i]);
+		hooks->link[i] = -1;
+		hooks->chosen[i] = false;
+	}
+	programs_unload(&hooks->programs, object);
+}
+
+/* Loaded, attached and seen to be called; or none of it. */
+static bool try_lsm(struct hooks *hooks, const struct cgroups *cg)
+{
+	for (int i = 0; i < hooks->options.without_count; i++)
+		if (strcmp(hooks->options.without[i], "lsm") == 0)
+			goto absent;
+	if (programs_load(&hooks->programs, LSM, &hooks->options, cg, true) < 0) {
+		LOG("no BPF LSM here: its programs do not load (see guarantees in status for what that costs)");
+	} else if (attach_object(hooks, cg, LSM) < 0) {
+		LOG("no BPF LSM here: its programs can't be attached");
+	} else if (is_left_out(&hooks->options, &(struct hook){.name = "lsm_socket_create"}) || programs_lsm_called(&hooks->programs)) {
+		return true;
+	} else {
+		LOG("no BPF LSM here: its programs are never called; name bpf in the kernel's lsm= parameter");
+	}
+absent:
+	detach_object(hooks, LSM);
+	return false;
 }
 
 struct hooks *hooks_attach(const struct hooks_options *options, const struct cgroups *cg)
@@ -203,22 +280,18 @@ struct hooks *hooks_attach(const struct hooks_options *options, const struct cgr
 	for (int i = 0; i < HOOK_COUNT; i++)
 		hooks->link[i] = -1;
 	snprintf(hooks->pin_dir, sizeof hooks->pin_dir, "%s", options->pin_dir);
-	if (load(hooks, options) < 0)
+	hooks->options = *options;
+	hooks->options.pin_dir = hooks->pin_dir;
+	if (programs_load(&hooks->programs, NETWORK, options, cg, false) < 0 ||
+	    programs_load(&hooks->programs, CONFINE, options, cg, false) < 0 ||
+	    attach_object(hooks, cg, NETWORK) < 0 || attach_object(hooks, cg, CONFINE) < 0)
 		goto failed;
-	for (int i = 0; i < HOOK_COUNT; i++) {
-		struct bpf_program *program = bpf_object__find_program_by_name(hooks->bpf->obj, HOOKS[i].name);
-		struct bpf_prog_info info = {0};
-		uint32_t size = sizeof info;
-
-		if (!program || bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) < 0) {
-			LOG("there is no program %s", HOOKS[i].name);
-			goto failed;
-		}
-		hooks->program[i] = info.id;
-		hooks->link[i] = attach_one(options->pin_dir, &HOOKS[i], bpf_program__fd(program),
-					    HOOKS[i].daemon ? cg->daemon : cg->sessions);
-		if (hooks->link[i] < 0)
-			goto failed;
+	/* LSM programs see whose socket it is, the cgroup hooks only its name: with the former the latter would be in the way. */
+	if (try_lsm(hooks, cg)) {
+		detach_object(hooks, UNIX);
+	} else if (programs_load(&hooks->programs, UNIX, options, cg, true) < 0 || attach_object(hooks, cg, UNIX) < 0) {
+		LOG("no hooks for UNIX sockets here: they require Linux >= 6.7 or BPF LSM");
+		detach_object(hooks, UNIX);
 	}
 	if (!hooks_effective(hooks, cg->daemon, true, &missing) ||
 	    !hooks_effective(hooks, cg->sessions, false, &missing)) {
@@ -231,37 +304,87 @@ failed:
 	return NULL;
 }
 
+static bool is_effective(const struct hooks *hooks, int i, int cgroup)
+{
+	uint32_t ids[64], count = sizeof ids / sizeof *ids, flags = 0;
+
+	if (HOOKS[i].object == LSM)
+		return true; /* the link is held, and has no way to be detached */
+	if (bpf_prog_query(cgroup, HOOKS[i].type, BPF_F_QUERY_EFFECTIVE, &flags, ids, &count) == 0)
+		for (uint32_t k = 0; k < count; k++)
+			if (ids[k] == hooks->program[i])
+				return true;
+	return false;
+}
+
 bool hooks_effective(const struct hooks *hooks, int cgroup, bool daemon, const char **missing)
 {
 	for (int i = 0; i < HOOK_COUNT; i++) {
-		uint32_t ids[64], count = sizeof ids / sizeof *ids, flags = 0;
-		bool found = false;
-
-		if (HOOKS[i].daemon != daemon)
+		if (HOOKS[i].daemon != daemon || !hooks->chosen[i] || is_effective(hooks, i, cgroup))
 			continue;
-		if (bpf_prog_query(cgroup, HOOKS[i].type, BPF_F_QUERY_EFFECTIVE, &flags, ids, &count) == 0)
-			for (uint32_t k = 0; k < count; k++)
-				found |= ids[k] == hooks->program[i];
-		if (!found) {
-			*missing = HOOKS[i].name;
-			return false;
-		}
+		*missing = HOOKS[i].name;
+		return false;
 	}
 	return true;
+}
+
+bool hooks_known(const char *name)
+{
+	for (int i = 0; i < HOOK_COUNT; i++)
+		if (strcmp(HOOKS[i].name, name) == 0)
+			return true;
+	return strcmp(name, "lsm") == 0;
+}
+
+bool hooks_has(const struct hooks *hooks, const char *name)
+{
+	for (int i = 0; i < HOOK_COUNT; i++)
+		if (strcmp(HOOKS[i].name, name) == 0)
+			return hooks->chosen[i] && !hooks->lost[i];
+	return false;
+}
+
+const char *hooks_left_out(const struct hooks *hooks)
+{
+	return hooks->options.without_count ? hooks->options.without[0] : NULL;
 }
 
 int hooks_set_host(struct hooks *hooks, const struct sluice_host *host)
 {
 	uint32_t zero = 0;
 
-	if (bpf_map_update_elem(bpf_map__fd(hooks->bpf->maps.host), &zero, host, BPF_ANY) < 0)
+	hooks->host = *host;
+	if (bpf_map_update_elem(programs_map(&hooks->programs, "host"), &zero, host, BPF_ANY) < 0)
 		return FAULT_ERRNO("cannot write the resolvers to the map of the host");
 	return 0;
 }
 
-int hooks_count(void)
+int hooks_allow_unix(struct hooks *hooks, const char *name)
 {
-	return HOOK_COUNT;
+	struct sluice_unix_name key = {.length = (uint32_t)strlen(name)};
+	uint32_t one = 1;
+	int map = programs_map(&hooks->programs, SLUICE_PIN_UNIX);
+
+	if ((*name != '/' && *name != '@') || key.length < 2 || key.length > sizeof key.name)
+		return FAULT("--unix %s: an absolute path or @ and an abstract name is wanted, of at most %zu bytes", name,
+			     sizeof key.name);
+	if (map < 0)
+		return 0; /* nothing here asks the map; the guarantee `unix` says so */
+	memcpy(key.name, name, key.length);
+	if (*name == '@')
+		key.name[0] = 0;
+	if (bpf_map_update_elem(map, &key, &one, BPF_ANY) < 0)
+		return FAULT_ERRNO("cannot allow the UNIX socket %s (at most %d)", name, SLUICE_UNIX_NAMES_MAX);
+	return 0;
+}
+
+int hooks_count(const struct hooks *hooks)
+{
+	int count = 0;
+
+	for (int i = 0; i < HOOK_COUNT; i++)
+		count += hooks->chosen[i];
+	return count;
 }
 
 int hooks_pinned(const struct hooks *hooks)
@@ -272,9 +395,87 @@ int hooks_pinned(const struct hooks *hooks)
 		char path[PATH_MAX + 64];
 
 		link_path(hooks->pin_dir, &HOOKS[i], "", path, sizeof path);
-		count += access(path, F_OK) == 0;
+		count += hooks->chosen[i] && access(path, F_OK) == 0;
 	}
 	return count;
+}
+
+/* Is what is pinned there the link that is held? */
+static bool is_pinned(const struct hooks *hooks, int i)
+{
+	struct bpf_link_info info = {0};
+	uint32_t size = sizeof info;
+	char path[PATH_MAX + 64];
+	int link;
+	bool same;
+
+	link_path(hooks->pin_dir, &HOOKS[i], "", path, sizeof path);
+	link = bpf_obj_get(path);
+	if (link < 0)
+		return false;
+	same = bpf_obj_get_info_by_fd(link, &info, &size) == 0 && info.id == hooks->link_id[i];
+	close(link);
+	return same;
+}
+
+static int pin_again(const struct hooks *hooks, int i)
+{
+	char path[PATH_MAX + 64];
+
+	link_path(hooks->pin_dir, &HOOKS[i], "", path, sizeof path);
+	unlink(path);
+	return bpf_obj_pin(hooks->link[i], path);
+}
+
+int hooks_watch(struct hooks *hooks, const struct cgroups *cg, void (*report)(void *, const char *), void *context)
+{
+	char text[160];
+	struct sluice_host host;
+	uint32_t zero = 0;
+	int lapsed = 0, broken = 0, again;
+
+#define TELL(...) (snprintf(text, sizeof text, __VA_ARGS__), report(context, text))
+	if (!is_bpffs(hooks->pin_dir)) {
+		if (hooks_mount(hooks->pin_dir) < 0)
+			TELL("the bpffs was unmounted and can't be mounted again");
+		else
+			TELL("the bpffs was unmounted; mounted again");
+	}
+	for (int i = 0; i < HOOK_COUNT; i++) {
+		int cgroup = HOOKS[i].daemon ? cg->daemon : cg->sessions;
+
+		if (!hooks->chosen[i])
+			continue;
+		if (!is_effective(hooks, i, cgroup)) {
+			lapsed = 1;
+			if (!hooks->lost[i])
+				TELL("%s was detached", HOOKS[i].name);
+			if (hooks->link[i] >= 0)
+				close(hooks->link[i]);
+			hooks->lost[i] = attach(hooks, cg, i) < 0 || !is_effective(hooks, i, cgroup);
+			if (hooks->lost[i]) {
+				broken = 1;
+				TELL("%s can't be attached again", HOOKS[i].name);
+			} else {
+				TELL("%s is attached again", HOOKS[i].name);
+			}
+		} else if (!is_pinned(hooks, i)) {
+			TELL("the pin of %s was removed; pinned again%s", HOOKS[i].name,
+			     pin_again(hooks, i) < 0 ? ", which failed" : "");
+		}
+	}
+	again = programs_repin(&hooks->programs, &hooks->options);
+	if (again != 0)
+		TELL(again < 0 ? "pins of maps were removed and can't be made again" : "pins of %d maps were removed; pinned again", again);
+	if (bpf_map_lookup_elem(programs_map(&hooks->programs, "host"), &zero, &host) == 0 &&
+	    memcmp(&host, &hooks->host, sizeof host) != 0) {
+		TELL("the map of resolvers was changed; written again");
+		lapsed = 1;
+		host = hooks->host;
+		hooks_set_host(hooks, &host);
+	}
+#undef TELL
+	return broken ? -1 : lapsed;
 }
 
 void hooks_close(struct hooks *hooks)
@@ -284,7 +485,8 @@ void hooks_close(struct hooks *hooks)
 	for (int i = 0; i < HOOK_COUNT; i++)
 		if (hooks->link[i] >= 0)
 			close(hooks->link[i]);
-	sluice_bpf__destroy(hooks->bpf);
+	for (int i = 0; i < OBJECTS; i++)
+		programs_unload(&hooks->programs, i);
 	free(hooks);
 }
 
@@ -303,18 +505,15 @@ int hooks_remove(const char *pin_dir)
 		link = bpf_obj_get(path);
 		/* Someone else may hold a descriptor: detaching ends it for them too. */
 		if (link >= 0) {
-			if (bpf_link_detach(link) < 0 && errno != ENOLINK)
+			if (bpf_link_detach(link) < 0 && errno != ENOLINK && errno != EOPNOTSUPP)
 				FAULT_ERRNO("cannot detach %s", path);
 			close(link);
 		}
 		if (unlink(path) < 0 && errno != ENOENT)
 			return FAULT_ERRNO("cannot remove %s", path);
 	}
-	for (int i = 0; i < MAP_COUNT; i++) {
-		snprintf(path, sizeof path, "%s/%s", pin_dir, MAPS[i].name);
-		if (unlink(path) < 0 && errno != ENOENT)
-			return FAULT_ERRNO("cannot remove %s", path);
-	}
+	if (programs_unpin(pin_dir) < 0)
+		return -1;
 	snprintf(path, sizeof path, "%s/" SLUICE_PIN_LINKS, pin_dir);
 	rmdir(path);
 	if (umount(pin_dir) < 0 && errno != EINVAL)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The BPF programs: loaded, attached to the two cgroups, pinned, verified. */
+/* The BPF programs: chosen by what the kernel has, attached to the two cgroups, pinned, verified, watched. */
 #ifndef HOOKS_H
 #define HOOKS_H
 
@@ -9,6 +9,8 @@
 
 #include "cgroups.h"
 
+#define HOOKS_MAX 48
+
 struct hooks;
 
 struct hooks_options {
@@ -17,22 +19,37 @@ struct hooks_options {
 	gid_t group;
 	uint32_t pending_max; /* 0: SLUICE_PENDING_DEFAULT */
 	bool verbose;
+	const char *without[HOOKS_MAX]; /* names of hooks to leave out, for tests; "lsm" is all of lsm.bpf.c */
+	int without_count;
 };
 
 /* Mounts a bpffs on the directory when there is none. */
 int hooks_mount(const char *pin_dir);
 /*
  * Loads, attaches and pins; where pinned links of ours are there, their programs are replaced in one step each, so that
- * enforcement never lapses. NULL when anything at all could not be attached.
+ * enforcement never lapses. NULL when a hook that every kernel has could not be attached.
  */
 struct hooks *hooks_attach(const struct hooks_options *options, const struct cgroups *cg);
 /* Are all our programs effective on this session's (or the daemon's) cgroup? Names the first that is not. */
 bool hooks_effective(const struct hooks *hooks, int cgroup, bool daemon, const char **missing);
+/* Is there a hook of this name? */
+bool hooks_known(const char *name);
+/* Is this hook attached, by the last look of hooks_watch()? */
+bool hooks_has(const struct hooks *hooks, const char *name);
+/* The first hook that was left out, or NULL. */
+const char *hooks_left_out(const struct hooks *hooks);
 /* Writes struct sluice_host. */
 int hooks_set_host(struct hooks *hooks, const struct sluice_host *host);
-int hooks_count(void);
-/* Number of pinned links that are still there. */
+/* Lets sessions speak to a UNIX socket of the host: `/path` or `@abstract`. */
+int hooks_allow_unix(struct hooks *hooks, const char *name);
+/* Hooks that were chosen, and how many of them are pinned. */
+int hooks_count(const struct hooks *hooks);
 int hooks_pinned(const struct hooks *hooks);
+/*
+ * Looks for what was done to the programs behind the helper's back, puts it back, and tells `report` of each. Answers
+ * whether enforcement had lapsed, so that what runs in the sessions can't be trusted any more; -1 when it still has.
+ */
+int hooks_watch(struct hooks *hooks, const struct cgroups *cg, void (*report)(void *context, const char *text), void *context);
 /* Closes the descriptors; what is pinned stays. */
 void hooks_close(struct hooks *hooks);
 /* Detaches the links, removes the pins and the bpffs mount, if it is one of its own. */

@@ -16,6 +16,7 @@
 
 #include "cgroups.h"
 #include "fault.h"
+#include "guarantees.h"
 #include "hooks.h"
 #include "server.h"
 
@@ -27,6 +28,9 @@ static const char USAGE[] =
 	"  --user USER          user of the daemon, name or number (default sluice)\n"
 	"  --resolv-conf FILE   whose nameservers agents may ask over UDP (default /etc/resolv.conf)\n"
 	"  --pending-max N      connections between connect() and acceptance (default 16384)\n"
+	"  --require NAME,...   guarantees without which no session is made or joined (default: what status shows; none)\n"
+	"  --unix NAME          a UNIX socket of the host that sessions may speak to: /path or @abstract (repeatable)\n"
+	"  --without HOOK       leave a hook out: for tests, opens the way that it closes (repeatable)\n"
 	"  --verbose            the BPF loader's messages on stderr\n"
 	"  --detach [--kill]    remove programs, pins and cgroups; refused while processes are in them, unless --kill\n"
 	"Exit: 0 done or stopped by SIGTERM (enforcement goes on), 1 failed, 2 wrong usage, 3 sessions are running.\n";
@@ -35,6 +39,8 @@ struct options {
 	const char *run_dir, *cgroup_root, *name, *user, *resolv_conf;
 	unsigned long pending_max;
 	int verbose, detach, kill;
+	const char *require, *unix_name[SLUICE_UNIX_NAMES_MAX], *without[HOOKS_MAX];
+	int unix_count, without_count;
 };
 
 static volatile sig_atomic_t stop;
@@ -46,7 +52,7 @@ static void on_signal(int number)
 
 static int parse(int argc, char **argv, struct options *o)
 {
-	enum { RUN_DIR = 256, ROOT, NAME, USER, RESOLV, PENDING };
+	enum { RUN_DIR = 256, ROOT, NAME, USER, RESOLV, PENDING, REQUIRE, UNIX_NAME, WITHOUT };
 	const struct option known[] = {
 		{"run-dir", required_argument, NULL, RUN_DIR},
 		{"cgroup-root", required_argument, NULL, ROOT},
@@ -54,6 +60,9 @@ static int parse(int argc, char **argv, struct options *o)
 		{"user", required_argument, NULL, USER},
 		{"resolv-conf", required_argument, NULL, RESOLV},
 		{"pending-max", required_argument, NULL, PENDING},
+		{"require", required_argument, NULL, REQUIRE},
+		{"unix", required_argument, NULL, UNIX_NAME},
+		{"without", required_argument, NULL, WITHOUT},
 		{"verbose", no_argument, &o->verbose, 1},
 		{"detach", no_argument, &o->detach, 1},
 		{"kill", no_argument, &o->kill, 1},
@@ -85,6 +94,19 @@ static int parse(int argc, char **argv, struct options *o)
 			o->pending_max = strtoul(optarg, &end, 10);
 			if (*end || o->pending_max == 0 || o->pending_max > 1 << 20)
 				return FAULT("--pending-max %s: a number from 1 to 1048576 is wanted", optarg);
+			break;
+		case REQUIRE:
+			o->require = optarg;
+			break;
+		case UNIX_NAME:
+			if (o->unix_count == SLUICE_UNIX_NAMES_MAX)
+				return FAULT("--unix: at most %d names", SLUICE_UNIX_NAMES_MAX);
+			o->unix_name[o->unix_count++] = optarg;
+			break;
+		case WITHOUT:
+			if (!hooks_known(optarg) || o->without_count == HOOKS_MAX)
+				return FAULT("--without %s: there is no such hook", optarg);
+			o->without[o->without_count++] = optarg;
 			break;
 		case 'h':
 			fputs(USAGE, stdout);
@@ -231,8 +253,16 @@ static int serve(const struct options *o, struct cgroups *cg, const char *pin_di
 	char socket_path[PATH_MAX + 16];
 	int status = 1;
 
+	const char *lacking, *needs;
+
+	if (guarantees_require(o->require) < 0)
+		return 2;
 	if (find_user(o->user, &hooks_options.user, &hooks_options.group) < 0)
 		return 1;
+	memcpy(hooks_options.without, o->without, sizeof o->without);
+	hooks_options.without_count = o->without_count;
+	for (int i = 0; i < o->without_count; i++)
+		LOG("WITHOUT %s: agents have a way out; this is for tests alone", o->without[i]);
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);
 	sigaddset(&blocked, SIGINT);
@@ -247,6 +277,12 @@ static int serve(const struct options *o, struct cgroups *cg, const char *pin_di
 		return 1;
 	if (server_read_resolvers(o->resolv_conf, hooks) < 0)
 		goto cleanup;
+	for (int i = 0; i < o->unix_count; i++)
+		if (hooks_allow_unix(hooks, o->unix_name[i]) < 0)
+			goto cleanup;
+	if (guarantees_lacking(hooks, &lacking, &needs))
+		LOG("no session will start: the guarantee %s can't be had here; needs %s (--require names those that must hold)",
+		    lacking, needs ? needs : "all its hooks");
 	if (make_daemon_dir(o->run_dir, hooks_options.user) < 0)
 		goto cleanup;
 	snprintf(socket_path, sizeof socket_path, "%s/helper.sock", o->run_dir);

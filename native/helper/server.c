@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "fault.h"
+#include "guarantees.h"
 
 enum {
 	CLIENTS_MAX = 64,
@@ -30,6 +31,14 @@ enum {
 	END_MS = 5000,     /* from cgroup.kill to an empty cgroup */
 	END_POLL_MS = 20,
 	ANSWER_MAX = SESSIONS_MAX * 80 + 256,
+	WATCH_MS = 1000,
+	INCIDENTS_MAX = 64,
+};
+
+/* Something that was done to the programs. */
+struct incident {
+	int64_t at; /* milliseconds since the epoch */
+	char text[160];
 };
 
 struct client {
@@ -46,6 +55,9 @@ struct server {
 	const struct server_options *o;
 	struct client client[CLIENTS_MAX];
 	struct timespec resolvers_at;
+	int64_t watch_at;
+	uint64_t incidents; /* how many there were; the last INCIDENTS_MAX are kept */
+	struct incident incident[INCIDENTS_MAX];
 	char answer[ANSWER_MAX];
 };
 
@@ -147,6 +159,17 @@ static void do_daemon(struct server *s, struct client *c)
 	}
 }
 
+/* Nothing is started while something that must hold does not. Answers the client then. */
+static bool lacks_guarantee(struct server *s, struct client *c)
+{
+	const char *name, *needs;
+
+	if (!guarantees_lacking(s->o->hooks, &name, &needs))
+		return false;
+	answerf(c, "error HOOK the guarantee %s is required and does not hold; it needs %s\n", name, needs ? needs : "all its hooks");
+	return true;
+}
+
 static void refresh_resolvers(struct server *s)
 {
 	struct stat st;
@@ -179,6 +202,8 @@ static void do_create(struct server *s, struct client *c, const char *id, const 
 		answer(c, "error ARGUMENT create wants a session id of 32 hex digits and a uid\n");
 		return;
 	}
+	if (lacks_guarantee(s, c))
+		return;
 	session_each(s->o->cg, count_session, &count);
 	if (count >= SESSIONS_MAX) {
 		answerf(c, "error LIMIT there are %d sessions already; end some\n", count);
@@ -217,6 +242,8 @@ static void do_join(struct server *s, struct client *c, const char *id)
 		answerf(c, "error DENIED the session belongs to uid %u, not to %u\n", session.owner, c->peer.uid);
 		return;
 	}
+	if (lacks_guarantee(s, c))
+		return;
 	fd = session_open(s->o->cg, id);
 	if (fd < 0) {
 		answerf(c, "error UNKNOWN there is no session %.32s\n", id);
@@ -299,16 +326,46 @@ static void do_list(struct server *s, struct client *c)
 static void do_status(struct server *s, struct client *c)
 {
 	struct utsname kernel;
-	const char *daemon = "", *sessions = "";
+	const char *daemon = "", *sessions = "", *name, *needs;
 	bool on_daemon = hooks_effective(s->o->hooks, s->o->cg->daemon, true, &daemon);
 	bool on_sessions = hooks_effective(s->o->hooks, s->o->cg->sessions, false, &sessions);
 
+	bool lacking = guarantees_lacking(s->o->hooks, &name, &needs);
+	const char *left_out = hooks_left_out(s->o->hooks);
+	const char *missing = left_out ? left_out : !on_daemon ? daemon : !on_sessions ? sessions : "";
+	int used;
+
 	uname(&kernel);
-	answerf(c,
-		"ok {\"enforcing\":%s,\"missing\":\"%s\",\"hooks\":%d,\"pinned\":%d,\"kernel\":\"%s\",\"cgroup\":\"/%s\","
-		"\"mount\":\"%s\"}\n",
-		on_daemon && on_sessions ? "true" : "false", !on_daemon ? daemon : !on_sessions ? sessions : "",
-		hooks_count(), hooks_pinned(s->o->hooks), kernel.release, s->o->cg->name, s->o->cg->mount);
+	used = snprintf(s->answer, ANSWER_MAX,
+			"ok {\"enforcing\":%s,\"missing\":\"%s\",\"hooks\":%d,\"pinned\":%d,\"kernel\":\"%s\",\"cgroup\":\"/%s\","
+			"\"mount\":\"%s\",\"tampered\":%llu,\"guarantees\":",
+			*missing || lacking ? "false" : "true", missing, hooks_count(s->o->hooks), hooks_pinned(s->o->hooks),
+			kernel.release, s->o->cg->name, s->o->cg->mount, (unsigned long long)s->incidents);
+	used += guarantees_print(s->o->hooks, s->answer + used, (size_t)(ANSWER_MAX - used));
+	snprintf(s->answer + used, (size_t)(ANSWER_MAX - used), "}\n");
+	answer(c, s->answer);
+}
+
+/* Lines of `NUMBER MILLISECONDS text` about everything after number `after`, as far as it is still known. */
+static void do_incidents(struct server *s, struct client *c, const char *after)
+{
+	uint64_t from = strtoull(after, NULL, 10) + 1;
+	size_t used = 0;
+
+	if (!is_trusted(s, c)) {
+		answerf(c, "error DENIED only the daemon's user (%u) or root may ask for incidents\n", s->o->user);
+		return;
+	}
+	if (s->incidents > INCIDENTS_MAX && from <= s->incidents - INCIDENTS_MAX)
+		from = s->incidents - INCIDENTS_MAX + 1;
+	for (uint64_t n = from; n <= s->incidents; n++) {
+		const struct incident *i = &s->incident[n % INCIDENTS_MAX];
+
+		used += (size_t)snprintf(s->answer + used, ANSWER_MAX - used, "%llu %lld %s\n", (unsigned long long)n,
+					 (long long)i->at, i->text);
+	}
+	snprintf(s->answer + used, ANSWER_MAX - used, "ok\n");
+	answer(c, s->answer);
 }
 
 static void obey(struct server *s, struct client *c)
@@ -337,8 +394,10 @@ static void obey(struct server *s, struct client *c)
 		do_list(s, c);
 	else if (n == 1 && strcmp(verb, "status") == 0)
 		do_status(s, c);
+	else if (n == 2 && strcmp(verb, "incidents") == 0)
+		do_incidents(s, c, first);
 	else
-		answer(c, "error ARGUMENT known are: daemon, create ID UID, join ID, end ID, list, status\n");
+		answer(c, "error ARGUMENT known are: daemon, create ID UID, join ID, end ID, list, status, incidents AFTER\n");
 }
 
 static void read_request(struct server *s, struct client *c)
@@ -455,9 +514,36 @@ failed:
 	return -1;
 }
 
+static void report(void *context, const char *text)
+{
+	struct server *s = context;
+	struct incident *i = &s->incident[++s->incidents % INCIDENTS_MAX];
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	i->at = now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+	snprintf(i->text, sizeof i->text, "%s", text);
+	LOG("TAMPERED: %s", text);
+}
+
+/*
+ * What was undone is put back. Where enforcement had lapsed, nobody knows what the sessions opened meanwhile, and where it
+ * can't be put back they are open now: in both cases what runs in them is killed.
+ */
+static void watch(struct server *s)
+{
+	s->watch_at = now_ms() + WATCH_MS;
+	if (hooks_watch(s->o->hooks, s->o->cg, report, s) == 0)
+		return;
+	if (cgroup_kill(s->o->cg->sessions) < 0)
+		report(s, "the sessions can't be killed");
+	else
+		report(s, "enforcement had lapsed: all processes in sessions were killed");
+}
+
 static int next_timeout(struct server *s)
 {
-	int64_t now = now_ms(), wait = -1;
+	int64_t now = now_ms(), wait = s->watch_at > now ? s->watch_at - now : 0;
 
 	for (int i = 0; i < CLIENTS_MAX; i++) {
 		struct client *c = &s->client[i];
@@ -468,7 +554,7 @@ static int next_timeout(struct server *s)
 		left = *c->ending ? END_POLL_MS : c->deadline - now;
 		if (left < 0)
 			left = 0;
-		if (wait < 0 || left < wait)
+		if (left < wait)
 			wait = left;
 	}
 	return (int)wait;
@@ -476,6 +562,8 @@ static int next_timeout(struct server *s)
 
 static void tick(struct server *s)
 {
+	if (now_ms() >= s->watch_at)
+		watch(s);
 	for (int i = 0; i < CLIENTS_MAX; i++) {
 		struct client *c = &s->client[i];
 
@@ -499,7 +587,7 @@ int server_run(const struct server_options *options, const volatile sig_atomic_t
 	s->o = options;
 	for (int i = 0; i < CLIENTS_MAX; i++)
 		s->client[i].fd = s->client[i].procdir = -1;
-	LOG("ready: %d hooks attached, listening on %s", hooks_count(), options->socket_path);
+	LOG("ready: %d hooks attached, listening on %s", hooks_count(options->hooks), options->socket_path);
 	while (!*stop) {
 		struct pollfd fds[CLIENTS_MAX + 1];
 		struct client *of[CLIENTS_MAX + 1];
@@ -516,7 +604,7 @@ int server_run(const struct server_options *options, const volatile sig_atomic_t
 			fds[n++] = (struct pollfd){.fd = s->client[i].fd, .events = POLLIN};
 		}
 		/* The signals are open only here, so that one between the test of *stop and the wait is not lost. */
-		if (ppoll(fds, n, wait < 0 ? NULL : &span, wait_mask) < 0 && errno != EINTR) {
+		if (ppoll(fds, n, &span, wait_mask) < 0 && errno != EINTR) {
 			FAULT_ERRNO("poll failed");
 			goto cleanup;
 		}

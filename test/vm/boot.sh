@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# boot.sh IMAGES PAYLOAD: boots the guest, runs PAYLOAD/run.sh in it as root, prints what that prints and exits with its
+# status; 125 when the guest did not get that far. QEMU emulates the processor, so that this runs in a container or a
+# virtual machine too, ten times slower than here. The guest has no network and writes to a throwaway overlay.
+set -uo pipefail
+images=$(readlink -f "$1")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tar -C "$2" -chf "$work/payload.tar" .
+truncate -s %1M "$work/payload.tar" # a disk's size
+qemu-img create -q -f qcow2 -b "$images/root.img" -F raw "$work/root.qcow2"
+timeout "${SLUICE_VM_SECONDS:-900}" qemu-system-x86_64 \
+  -machine q35 -accel tcg,thread=multi,tb-size=512 -cpu Nehalem -m 3072 -smp 2 \
+  -nodefaults -no-reboot -display none -monitor none \
+  -serial "file:$work/console" -serial "file:$work/output" \
+  -kernel "$images/vmlinux" \
+  -append "console=ttyS0 root=/dev/nvme0n1 rw panic=-1 quiet mitigations=off net.ifnames=0 ${SLUICE_VM_APPEND:-}" \
+  -drive "if=none,id=root,file=$work/root.qcow2,format=qcow2,cache=unsafe" -device nvme,serial=root,drive=root \
+  -drive "if=none,id=payload,file=$work/payload.tar,format=raw,readonly=on" -device nvme,serial=payload,drive=payload \
+  -device virtio-rng-pci </dev/null
+qemu=$?
+tr -d '\r' <"$work/output"
+status=$(tr -d '\r' <"$work/output" | sed -n 's/^payload ended with \([0-9]*\)$/\1/p' | tail -n 1)
+if [ -z "$status" ]; then
+  echo "the guest did not run its payload (qemu ended with $qemu); the end of its console:"
+  tail -n 40 "$work/console"
+  exit 125
+fi
+exit "$status"
