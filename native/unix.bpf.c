@@ -19,7 +19,7 @@
 #define REFUSE 0
 #define PASS 1
 #define FAMILY_SIZE 2     /* of sockaddr_un: sun_path follows */
-#define TABLE_MASK 255    /* UNIX_HASH_MOD in net/unix/af_unix.c */
+#define TABLE_HALF 256    /* abstract names have the upper one (UNIX_HASH_MOD in net/unix/af_unix.c) */
 #define CHAIN_MAX 64      /* sockets of one bucket looked at */
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -51,7 +51,7 @@ static __always_inline __u32 bucket_of(const union address *address, __u32 kind)
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = ~sum & 0xffff;
-	return ((sum ^ (sum >> 8)) ^ kind) & TABLE_MASK;
+	return TABLE_HALF + (((sum ^ (sum >> 8)) ^ kind) & (TABLE_HALF - 1));
 }
 
 static __always_inline __u64 cgroup_of(struct sock *sk)
