@@ -15,7 +15,7 @@ export interface HostSession {
 }
 
 export interface HelperStatus {
-  /** Every hook is effective. */
+  /** Every hook is effective, and every guarantee that is required holds. */
   readonly enforcing: boolean;
   /** Name of the first hook that is not, or ''. */
   readonly missing: string;
@@ -26,6 +26,23 @@ export interface HelperStatus {
   readonly cgroup: string;
   /** Where cgroup v2 is mounted. */
   readonly mount: string;
+  /** How many incidents there were since the helper's start. */
+  readonly tampered: number;
+  /** Names of the hooks that this kernel's choice fell on. */
+  readonly attached: readonly string[];
+  readonly guarantees: readonly Guarantee[];
+}
+
+/** What a session is promised; native/README.md says what each means. */
+export interface Guarantee {
+  readonly name: string;
+  readonly held: boolean;
+  /** Without it no session starts. */
+  readonly required: boolean;
+  /** Hooks, or steps of the launcher (`launch filter`), that hold it. */
+  readonly by: readonly string[];
+  /** What would hold it, where nothing does. */
+  readonly needs: string | null;
 }
 
 /**

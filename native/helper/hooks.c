@@ -378,6 +378,18 @@ int hooks_allow_unix(struct hooks *hooks, const char *name)
 	return 0;
 }
 
+int hooks_print(const struct hooks *hooks, char *text, size_t size)
+{
+	size_t used = (size_t)snprintf(text, size, "[");
+
+	for (int i = 0; i < HOOK_COUNT && used < size; i++)
+		if (hooks->chosen[i])
+			used += (size_t)snprintf(text + used, size - used, "%s\"%s\"", used > 1 ? "," : "", HOOKS[i].name);
+	if (used < size)
+		used += (size_t)snprintf(text + used, size - used, "]");
+	return (int)(used < size ? used : 0);
+}
+
 int hooks_count(const struct hooks *hooks)
 {
 	int count = 0;

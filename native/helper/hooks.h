@@ -42,6 +42,8 @@ const char *hooks_left_out(const struct hooks *hooks);
 int hooks_set_host(struct hooks *hooks, const struct sluice_host *host);
 /* Lets sessions speak to a UNIX socket of the host: `/path` or `@abstract`. */
 int hooks_allow_unix(struct hooks *hooks, const char *name);
+/* Writes the JSON array of the names of those chosen; returns its length. */
+int hooks_print(const struct hooks *hooks, char *text, size_t size);
 /* Hooks that were chosen, and how many of them are pinned. */
 int hooks_count(const struct hooks *hooks);
 int hooks_pinned(const struct hooks *hooks);

@@ -338,9 +338,11 @@ static void do_status(struct server *s, struct client *c)
 	uname(&kernel);
 	used = snprintf(s->answer, ANSWER_MAX,
 			"ok {\"enforcing\":%s,\"missing\":\"%s\",\"hooks\":%d,\"pinned\":%d,\"kernel\":\"%s\",\"cgroup\":\"/%s\","
-			"\"mount\":\"%s\",\"tampered\":%llu,\"guarantees\":",
+			"\"mount\":\"%s\",\"tampered\":%llu,\"attached\":",
 			*missing || lacking ? "false" : "true", missing, hooks_count(s->o->hooks), hooks_pinned(s->o->hooks),
 			kernel.release, s->o->cg->name, s->o->cg->mount, (unsigned long long)s->incidents);
+	used += hooks_print(s->o->hooks, s->answer + used, (size_t)(ANSWER_MAX - used));
+	used += snprintf(s->answer + used, (size_t)(ANSWER_MAX - used), ",\"guarantees\":");
 	used += guarantees_print(s->o->hooks, s->answer + used, (size_t)(ANSWER_MAX - used));
 	snprintf(s->answer + used, (size_t)(ANSWER_MAX - used), "}\n");
 	answer(c, s->answer);

@@ -13,7 +13,7 @@ const BUILD = join(ROOT, 'build/native');
 export const DAEMON_UID = 64801;
 export const AGENT_UID = 64802;
 export const OTHER_UID = 64803;
-const START_MS = 20_000;
+const START_MS = Number(process.env.SLUICE_TEST_START_MS ?? 20_000); // an emulated machine takes longer
 
 /** Why these tests can't run here, or false. */
 export function cannotRun(): string | false {
@@ -88,8 +88,11 @@ def attempt(f):
         return errno.errorcode[e.errno] if e.errno in errno.errorcode else str(e)
 `;
 
-export function newHost(): Host {
-  execFileSync('make', ['-s', '-C', join(ROOT, 'native')], { stdio: ['ignore', 'ignore', 'inherit'] });
+/** @param enter comes before the commands of daemon and agents: into a network namespace that is their host */
+export function newHost(enter: readonly string[] = []): Host {
+  // A guest of test/vm has no compiler and is given what was built.
+  if (!process.env.SLUICE_PREBUILT)
+    execFileSync('make', ['-s', '-C', join(ROOT, 'native')], { stdio: ['ignore', 'ignore', 'inherit'] });
   const runDir = mkdtempSync(join(tmpdir(), 'sluice-native-'));
   chmodSync(runDir, 0o755);
   writeFileSync(join(runDir, 'resolv.conf'), 'nameserver 127.0.0.1\nnameserver ::1\n');
@@ -128,10 +131,9 @@ export function newHost(): Host {
         ...[runDir, join(app, 'build/native/libsluice.so'), String(backlog)],
       ];
       const drop = `setpriv --reuid ${DAEMON_UID} --regid ${DAEMON_UID} --clear-groups`;
-      daemon = spawn('unshare', ['-m', 'sh', '-c', `mount --bind ${ROOT} ${app} && exec ${drop} "$@"`, 'sh', ...argv], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-        cwd: '/',
-      });
+      const mounted = ['unshare', '-m', 'sh', '-c', `mount --bind ${ROOT} ${app} && exec ${drop} "$@"`, 'sh', ...argv];
+      const [file = '', ...args] = [...enter, ...mounted];
+      daemon = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'], cwd: '/' });
       return JSON.parse(await firstLine(daemon, 'stdout', /^\{/)).port;
     },
     async stopDaemon() {
@@ -145,6 +147,7 @@ export function newHost(): Host {
     },
     launcher,
     launch: (session, command) => [
+      ...enter,
       launcher,
       ...['--helper', socket, '--session', session, '--uid', String(AGENT_UID), '--gid', String(AGENT_UID), '--'],
       ...command,

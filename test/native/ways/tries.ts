@@ -1,0 +1,119 @@
+/**
+ * Every way out is tried twice: with the hooks left out that close it, where it has to lead out (or the test could not
+ * fail), and with all of them, where it must not. By root with every capability first, who is held by hooks alone; then,
+ * where the launcher closes it, by an agent. Prints the table of native/README.md.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { after, before, describe, test } from 'node:test';
+import { cannotRun, type Host, newHost } from '../host.ts';
+import { newScene, type Scene } from './scene.ts';
+import { PRELUDE, type Way } from './way.ts';
+
+type Outcome = 'escaped' | 'held' | 'impossible';
+
+interface Stage {
+  readonly host: Host;
+  readonly session: string;
+  readonly daemon: number;
+  readonly attached: readonly string[];
+}
+
+export function tryWays(name: string, ways: readonly Way[]): void {
+  describe(name, { skip: cannotRun() }, () => tryEach(ways));
+}
+
+function tryEach(ways: readonly Way[]): void {
+  let scene: Scene;
+  let full: Stage;
+  const table: string[] = [];
+  const opened = new Map<string, Stage>();
+
+  before(async () => {
+    scene = await newScene();
+    full = await stage([]);
+  });
+  after(async () => {
+    for (const { host } of [full, ...opened.values()]) await host?.close();
+    scene.close();
+    process.stderr.write(
+      `\n| row | way | escapes without | held by |\n| --- | --- | --- | --- |\n${table.join('\n')}\n\n`,
+    );
+  });
+
+  async function stage(without: readonly string[], daemon = true): Promise<Stage> {
+    const host = newHost(scene.enter);
+    const left = without.flatMap((hook) => ['--without', hook]);
+    await host.startHelper(
+      '--unix',
+      `${scene.directory}/allowed`,
+      ...(left.length > 0 ? ['--require', 'none', ...left] : []),
+    );
+    const port = daemon ? await host.startDaemon() : 0;
+    const { attached, enforcing } = await host.helper.status();
+    assert.equal(enforcing, without.length === 0);
+    return { host, session: (await host.session()).id, daemon: port, attached };
+  }
+
+  /** A helper without these hooks. Kept for the next way with the same. */
+  async function open(way: Way): Promise<Stage> {
+    const key = `${way.hooks} ${way.code.includes('DAEMON')}`;
+    const there = opened.get(key) ?? (await stage(way.hooks, way.code.includes('DAEMON')));
+    opened.set(key, there);
+    return there;
+  }
+
+  async function attempt(way: Way, at: Stage, how: 'by hand' | 'launched', held: boolean): Promise<Outcome> {
+    const token = scene.token();
+    const { mount } = await at.host.helper.status();
+    const { pid, fd, victim } = scene.outside;
+    const names = [
+      `TOKEN = b'${token}'; DIRECTORY = '${scene.directory}'; OUTSIDE = (${pid}, ${fd}, ${victim}); DAEMON = ${at.daemon}`,
+      `CGROUP = '${mount}${at.host.cgroup}'; RUN = '${at.host.runDir}'; HELD = ${held ? 'True' : 'False'}`,
+    ].join('\n');
+    const prepare = `${PRELUDE}${names}\n${way.prepare ?? ''}\n`;
+    const join = `open(CGROUP + '/sessions/${at.session}/cgroup.procs', 'w').write(str(os.getpid()))\n`;
+    const inside = `${PRELUDE}${names}\n${way.code}\n`;
+    const launched = at.host.launch(at.session, ['/usr/bin/python3', '-c', inside]).slice(scene.enter.length);
+    const script =
+      how === 'by hand'
+        ? prepare + join + way.code
+        : `${prepare}os.execv(${JSON.stringify(launched[0])}, ${JSON.stringify(launched)})`;
+    const [file = '', ...args] = [...scene.enter, '/usr/bin/python3', '-c', script];
+    const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: '/' });
+    let said = '';
+    let pulled: Promise<void> | undefined;
+    child.stdout.on('data', (chunk) => {
+      said += chunk;
+      const port = /^LISTENING (\d+)$/m.exec(said)?.[1];
+      if (port && way.pull && !pulled) pulled = scene.pull(way.pull.from, way.pull.address, Number(port));
+    });
+    child.stderr.resume();
+    await once(child, 'close');
+    await pulled;
+    if (said.includes('IMPOSSIBLE')) return 'impossible';
+    return said.includes('ESCAPED') || (await scene.seen(token)) ? 'escaped' : 'held';
+  }
+
+  for (const way of ways) {
+    test(`${way.row}: ${way.name}`, async (context) => {
+      const outcome = await attempt(way, way.hooks.length > 0 ? await open(way) : full, 'by hand', false);
+      if (outcome === 'impossible') return context.skip('this kernel does not have it');
+      assert.equal(outcome, 'escaped', 'with its hooks left out it has to lead out');
+
+      const hooks = way.hooks.filter((hook) => full.attached.includes(hook));
+      const by = [...hooks, ...(way.launch ? [`launch ${way.launch}`] : [])];
+      if (hooks.length > 0)
+        assert.equal(await attempt(way, full, 'by hand', true), 'held', `${hooks} have to hold root`);
+      if (way.launch)
+        assert.equal(await attempt(way, full, 'launched', true), 'held', `the launcher's ${way.launch} has to hold it`);
+      const without = [
+        ...way.hooks.filter((hook) => hooks.includes(hook)),
+        ...(hooks.length === 0 ? ['the launcher'] : []),
+      ];
+      table.push(`| ${way.row} | ${way.name} | ${without.join(', ')} | ${by.join(', ') || 'nothing here'} |`);
+      if (by.length === 0) return context.skip(`nothing on this kernel holds it: needs ${way.hooks[0]}`);
+    });
+  }
+}
