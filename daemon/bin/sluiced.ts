@@ -23,6 +23,7 @@ import { CertificateAuthority } from '../intake/certificates.ts';
 import { openHelper } from '../intake/helper.ts';
 import { openKernel } from '../intake/kernel.ts';
 import { Listener } from '../intake/listener.ts';
+import { Tampering } from '../intake/tampering.ts';
 import { DETECTOR_NAMES } from '../masking/detectors/table.ts';
 import { LivePolicy } from '../policy/live.ts';
 import { scramVerifier, verifierText } from '../protocols/postgres/login/scram.ts';
@@ -167,6 +168,8 @@ async function start(config: Config): Promise<() => Promise<void>> {
   kernel.setListener(port);
   log.info({ port, policy: live.current.version }, 'sluiced ready');
   const reconcile = repeat(RECONCILE, () => sessions.reconcile(), onFault);
+  const tampering = new Tampering(helper, audit);
+  const incidents = repeat(RECONCILE, () => tampering.look(), onFault);
   const sweep = repeat(SWEEP, async () => flows.sweep(Date.now(), parts.limits.stall), onFault);
 
   let stopping = false;
@@ -176,6 +179,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     log.info('sluiced stops');
     kernel.setListener(0);
     reconcile.stop();
+    incidents.stop();
     sweep.stop();
     listener.close();
     live.close();

@@ -103,6 +103,10 @@ export const ERRORS = {
   DAEMON_UNREACHABLE: { what: 'sluiced does not answer on its socket', todo: 'start sluiced' },
   HELPER_UNREACHABLE: { what: 'sluice-helper does not answer on its socket', todo: 'start sluice-helper as root' },
   KERNEL_UNSUPPORTED: { what: 'this kernel or host lacks what enforcement needs', todo: 'see the hook named' },
+  TAMPERED: {
+    what: 'the kernel side of sluice was changed behind its back',
+    todo: 'find out who did it; sessions that ran while enforcement had lapsed were ended',
+  },
   CONFIG_INVALID: { what: 'the configuration of the daemon is not valid', todo: 'correct the setting named' },
   SESSION_UNKNOWN: { what: 'there is no such session', todo: 'see sluice sessions' },
   STATE_FAILED: {

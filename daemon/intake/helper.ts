@@ -58,6 +58,15 @@ export interface Helper {
   /** Moves this process into the daemon's cgroup. To be done before a socket is made that agents shall reach. */
   enterDaemonCgroup(): Promise<void>;
   status(): Promise<HelperStatus>;
+  /** What was done to the programs behind the helper's back after that time, oldest first. */
+  incidents(after: number): Promise<Incident[]>;
+}
+
+/** Something that the helper noticed, and put back or could not. */
+export interface Incident {
+  /** Milliseconds since the epoch; no two of a helper have the same. */
+  readonly at: number;
+  readonly text: string;
 }
 
 /** @param path of helper.sock in the helper's run directory */
@@ -78,6 +87,10 @@ export function openHelper(path: string): Helper {
     async enterDaemonCgroup() {
       await ask(path, 'daemon');
     },
+    async incidents(after) {
+      const listing = await ask(path, `incidents ${after}`);
+      return listing === '' ? [] : listing.split('\n').map((line) => parseIncident(line) ?? fail(garbled(path)));
+    },
     async status() {
       try {
         return JSON.parse(await ask(path, 'status'));
@@ -86,6 +99,12 @@ export function openHelper(path: string): Helper {
       }
     },
   };
+}
+
+/** `MILLISECONDS text` */
+function parseIncident(line: string): Incident | null {
+  const match = /^(\d+) (.+)$/.exec(line);
+  return match ? { at: Number(match[1]), text: match[2] ?? '' } : null;
 }
 
 /** `ID CGROUP-ID UID populated|empty` */

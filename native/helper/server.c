@@ -37,7 +37,7 @@ enum {
 
 /* Something that was done to the programs. */
 struct incident {
-	int64_t at; /* milliseconds since the epoch */
+	int64_t at; /* milliseconds since the epoch; no two have the same */
 	char text[160];
 };
 
@@ -57,6 +57,7 @@ struct server {
 	struct timespec resolvers_at;
 	int64_t watch_at;
 	uint64_t incidents; /* how many there were; the last INCIDENTS_MAX are kept */
+	int64_t incident_at; /* of the last */
 	struct incident incident[INCIDENTS_MAX];
 	char answer[ANSWER_MAX];
 };
@@ -348,23 +349,22 @@ static void do_status(struct server *s, struct client *c)
 	answer(c, s->answer);
 }
 
-/* Lines of `NUMBER MILLISECONDS text` about everything after number `after`, as far as it is still known. */
+/* Lines of `MILLISECONDS text`, of everything after that time that is still known. */
 static void do_incidents(struct server *s, struct client *c, const char *after)
 {
-	uint64_t from = strtoull(after, NULL, 10) + 1;
+	int64_t from = strtoll(after, NULL, 10);
+	uint64_t first = s->incidents > INCIDENTS_MAX ? s->incidents - INCIDENTS_MAX : 0;
 	size_t used = 0;
 
 	if (!is_trusted(s, c)) {
 		answerf(c, "error DENIED only the daemon's user (%u) or root may ask for incidents\n", s->o->user);
 		return;
 	}
-	if (s->incidents > INCIDENTS_MAX && from <= s->incidents - INCIDENTS_MAX)
-		from = s->incidents - INCIDENTS_MAX + 1;
-	for (uint64_t n = from; n <= s->incidents; n++) {
+	for (uint64_t n = first; n < s->incidents; n++) {
 		const struct incident *i = &s->incident[n % INCIDENTS_MAX];
 
-		used += (size_t)snprintf(s->answer + used, ANSWER_MAX - used, "%llu %lld %s\n", (unsigned long long)n,
-					 (long long)i->at, i->text);
+		if (i->at > from)
+			used += (size_t)snprintf(s->answer + used, ANSWER_MAX - used, "%lld %s\n", (long long)i->at, i->text);
 	}
 	snprintf(s->answer + used, ANSWER_MAX - used, "ok\n");
 	answer(c, s->answer);
@@ -519,11 +519,14 @@ failed:
 static void report(void *context, const char *text)
 {
 	struct server *s = context;
-	struct incident *i = &s->incident[++s->incidents % INCIDENTS_MAX];
+	struct incident *i = &s->incident[s->incidents++ % INCIDENTS_MAX];
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	i->at = now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+	if (i->at <= s->incident_at)
+		i->at = s->incident_at + 1;
+	s->incident_at = i->at;
 	snprintf(i->text, sizeof i->text, "%s", text);
 	LOG("TAMPERED: %s", text);
 }

@@ -1,0 +1,212 @@
+/** Root outside the sessions pulls at what enforces: the helper notices, puts it back, ends what ran meanwhile, and says so. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { cannotRun, type Host, newHost, PYTHON, runToEnd } from './host.ts';
+
+const BPFTOOL = ['/usr/sbin/bpftool', '/usr/bin/bpftool', '/sbin/bpftool'];
+const PATIENCE_MS = 30_000;
+
+function bpftool(...args: string[]): string {
+  for (const file of BPFTOOL) {
+    try {
+      return execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'ENOENT') throw error;
+    }
+  }
+  throw new Error('there is no bpftool');
+}
+
+describe('tampering', { skip: cannotRun() }, () => {
+  let host: Host;
+  let seen = 0;
+  const pin = (name: string) => join(host.runDir, 'bpf', name);
+
+  before(async () => {
+    host = newHost();
+    await host.startHelper();
+    await host.startDaemon();
+  });
+  after(() => host.close());
+
+  /** Waits until the helper tells of it; what it told before does not count. */
+  async function told(wanted: RegExp): Promise<string[]> {
+    const until = Date.now() + PATIENCE_MS;
+    for (;;) {
+      const incidents = await host.helper.incidents(seen);
+      const last = incidents.find(({ text }) => wanted.test(text));
+      if (last) {
+        seen = incidents.at(-1)?.at ?? seen;
+        return incidents.map(({ text }) => text);
+      }
+      if (Date.now() > until) throw new Error(`the helper does not tell ${wanted}: ${JSON.stringify(incidents)}`);
+      await pause(50);
+    }
+  }
+
+  async function enforces(): Promise<void> {
+    const { enforcing, missing, hooks, pinned } = await host.helper.status();
+    assert.deepEqual([enforcing, missing, pinned], [true, '', hooks]);
+  }
+
+  /** A command that runs in a session until it is killed. */
+  async function running(): Promise<{ ended: Promise<unknown[]>; alive(): boolean }> {
+    const { id } = await host.session();
+    const [file = '', ...args] = host.launch(id, ['/bin/sh', '-c', 'echo there; exec sleep 600']);
+    const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const ended = once(child, 'exit');
+    await once(child.stdout, 'data');
+    return { ended, alive: () => child.exitCode === null && child.signalCode === null };
+  }
+
+  test('a pin that was removed is pinned again, and the sessions go on', async () => {
+    const session = await running();
+    rmSync(pin('links/connect4'));
+    assert.deepEqual(await told(/connect4/), ['the pin of connect4 was removed; pinned again']);
+    await enforces();
+    assert.ok(session.alive());
+  });
+
+  test('another link at the place of a pin is replaced', async () => {
+    rmSync(pin('links/egress'));
+    bpftool('link', 'pin', 'pinned', pin('links/ingress'), pin('links/egress'));
+    await told(/the pin of egress/);
+    await enforces();
+  });
+
+  test('a link that was detached is attached again, and what ran in the sessions meanwhile is killed', async () => {
+    for (const name of ['egress', 'connect6', 'device']) {
+      const session = await running();
+      bpftool('link', 'detach', 'pinned', pin(`links/${name}`));
+      const texts = await told(/all processes in sessions were killed/);
+      assert.deepEqual(texts.slice(0, 2), [`${name} was detached`, `${name} is attached again`]);
+      const [, signal] = await session.ended;
+      assert.ok(signal === 'SIGKILL' || !session.alive());
+      await enforces();
+    }
+    const { id } = await host.session();
+    const { stdout } = await host.python(
+      id,
+      `print(connect(socket.AF_INET, '198.51.100.23', 5433)[0]['address'], attempt(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('198.51.100.23', 9))))`,
+    );
+    assert.equal(stdout, '198.51.100.23 EPERM\n');
+  });
+
+  test('an unmounted bpffs is mounted again with all its pins, which the daemon can open', async () => {
+    execFileSync('umount', [join(host.runDir, 'bpf')]);
+    await told(/the bpffs was unmounted; mounted again/);
+    await enforces();
+    assert.deepEqual(
+      readdirSync(join(host.runDir, 'bpf'))
+        .filter((name) => name !== 'links' && !name.endsWith('.debug'))
+        .sort(),
+      ['accepted', 'births', 'host', 'listener', 'listeners', 'origins', 'pending', 'unix_names'],
+    );
+    await host.stopDaemon();
+    await host.startDaemon();
+    const { id } = await host.session();
+    const { stdout } = await host.python(id, `print(connect(socket.AF_INET, '198.51.100.23', 5433)[0]['port'])`);
+    assert.equal(stdout, '5433\n');
+  });
+
+  test('resolvers that somebody else wrote are taken out, and the sessions end', async () => {
+    const session = await running();
+    bpftool(
+      'map',
+      'update',
+      'pinned',
+      pin('host'),
+      'key',
+      'hex',
+      '00',
+      '00',
+      '00',
+      '00',
+      'value',
+      'hex',
+      ...Array(136).fill('00'),
+    );
+    await told(/the map of resolvers was changed; written again/);
+    await session.ended;
+    await enforces();
+  });
+
+  test('only the daemon and root are told of incidents', async () => {
+    const ask = `${PYTHON}
+u = socket.socket(socket.AF_UNIX); u.connect('${host.runDir}/helper.sock'); u.send(b'incidents 0\\n'); print(u.recv(100).decode().split()[1])`;
+    assert.equal((await runToEnd(['/usr/bin/python3', '-c', ask], '', 64802)).stdout, 'DENIED\n');
+  });
+
+  test('a foreign program without BPF_F_ALLOW_MULTI above us keeps the helper from starting', async () => {
+    const { mount } = await host.helper.status();
+    const own = newHost();
+    const cgroup = join(mount, own.cgroup);
+    execFileSync('mkdir', [cgroup]);
+    // Any program of the kind will do: this one is ours, lent by its pin.
+    const id = /prog (\d+)/.exec(bpftool('link', 'show', 'pinned', pin('links/bind4')))?.[1] ?? '';
+    bpftool('cgroup', 'attach', cgroup, 'bind4', 'id', id);
+    await assert.rejects(
+      own.startHelper(),
+      /a program attached without BPF_F_ALLOW_MULTI on this cgroup or one above it/,
+    );
+    bpftool('cgroup', 'detach', cgroup, 'bind4', 'id', id);
+    await own.close();
+  });
+
+  test('a required guarantee that is not held keeps sessions from being made and joined', async () => {
+    const own = newHost();
+    await own.startHelper('--without', 'device');
+    const { enforcing, missing, guarantees } = await own.helper.status();
+    assert.deepEqual([enforcing, missing], [false, 'device']);
+    assert.deepEqual(
+      guarantees.find(({ name }) => name === 'devices'),
+      { name: 'devices', held: false, required: true, by: [], needs: 'Linux >= 6.1' },
+    );
+    await assert.rejects(own.session(), {
+      code: 'KERNEL_UNSUPPORTED',
+      message: /the guarantee devices is required and does not hold/,
+    });
+    await own.stopHelper();
+    await own.startHelper('--require', 'none', '--without', 'device');
+    const { id } = await own.session();
+    await own.stopHelper();
+    await own.startHelper('--without', 'device');
+    assert.match((await own.run(id, ['true'])).stderr, /the guarantee devices is required/);
+    await own.stopHelper();
+    // And with it again all is well: a hook left out before is attached.
+    await own.startHelper();
+    assert.equal((await own.helper.status()).enforcing, true);
+    assert.equal((await own.run(id, ['true'])).status, 0);
+    await own.close();
+  });
+
+  test('options that name no guarantee, hook or socket are refused', async () => {
+    for (const [options, wanted] of [
+      [['--require', 'tcp,everything'], /there is no such guarantee/],
+      [['--without', 'nothing'], /there is no such hook/],
+      [['--unix', 'relative.sock'], /an absolute path or @/],
+    ] as const) {
+      const own = newHost();
+      await assert.rejects(own.startHelper(...options), wanted);
+      await own.close();
+    }
+  });
+
+  test('a kernel without BTF keeps the helper from starting', async () => {
+    // The file is hidden from this helper alone. Its pins are not the host's then, which it does not come to.
+    const own = newHost();
+    writeFileSync(join(own.runDir, 'empty'), '');
+    const hide = `mount --bind ${own.runDir}/empty /sys/kernel/btf/vmlinux && exec "$@"`;
+    const helper = join(import.meta.dirname, '../../build/native/sluice-helper');
+    const arguments_ = ['--run-dir', own.runDir, '--name', own.cgroup.slice(1), '--user', '64801'];
+    const { status, stderr } = await runToEnd(['unshare', '-m', 'sh', '-c', hide, 'sh', helper, ...arguments_]);
+    assert.equal(status, 1);
+    assert.match(stderr, /cannot load the BPF programs/);
+    await own.close();
+  });
+});
