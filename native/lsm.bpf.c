@@ -140,7 +140,9 @@ static __always_inline int may_reach(struct sock *other)
 {
 	struct sluice_unix_name name = {};
 	struct unix_address *bound;
+	void *start;
 	__u32 length;
+	long read;
 
 	if (session_of_sock(other) == session())
 		return 0;
@@ -151,23 +153,17 @@ static __always_inline int may_reach(struct sock *other)
 	if (length <= FAMILY_SIZE || length > FAMILY_SIZE + SLUICE_UNIX_NAME_LEN)
 		return -EPERM;
 	length -= FAMILY_SIZE;
-	if (length > SLUICE_UNIX_NAME_LEN ||
-	    bpf_probe_read_kernel(name.name, length,
-				  (void *)bound + bpf_core_field_offset(struct unix_address, name) + FAMILY_SIZE) < 0)
+	if (length > SLUICE_UNIX_NAME_LEN)
 		return -EPERM;
-	if (name.name[0] == 0) {
+	start = (void *)bound + bpf_core_field_offset(struct unix_address, name) + FAMILY_SIZE;
+	/* Bound to a path, an address ends with its NUL, which counts (unix_mkname_bsd in net/unix/af_unix.c). */
+	read = bpf_probe_read_kernel_str(name.name, length, start);
+	if (read > 1)
+		name.length = read - 1;
+	else if (bpf_probe_read_kernel(name.name, length, start) == 0)
 		name.length = length;
-	} else {
-		int ended = 0;
-
-		for (__u32 i = 0; i < SLUICE_UNIX_NAME_LEN; i++) {
-			ended |= name.name[i] == 0;
-			if (ended)
-				name.name[i] = 0;
-			else
-				name.length++;
-		}
-	}
+	else
+		return -EPERM;
 	return bpf_map_lookup_elem(&unix_names, &name) ? 0 : -EPERM;
 }
 

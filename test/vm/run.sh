@@ -22,6 +22,7 @@ if [ ! -s "$images/root.img" ] || [ "$root/test/vm/image.sh" -nt "$images/root.i
 fi
 
 payload=$(mktemp -d)
+chmod 755 "$payload" # other accounts read it in the guest
 trap 'rm -rf "$payload"' EXIT
 mkdir -p "$payload/node_modules/node/bin" "$payload/build"
 cp "$root/package.json" "$payload/"

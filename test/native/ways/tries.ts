@@ -27,6 +27,7 @@ export function tryWays(name: string, ways: readonly Way[]): void {
 function tryEach(ways: readonly Way[]): void {
   let scene: Scene;
   let full: Stage;
+  const hosts: Host[] = [];
   const table: string[] = [];
   const opened = new Map<string, Stage>();
 
@@ -35,8 +36,8 @@ function tryEach(ways: readonly Way[]): void {
     full = await stage([]);
   });
   after(async () => {
-    for (const { host } of [full, ...opened.values()]) await host?.close();
-    scene.close();
+    for (const host of hosts) await host.close();
+    scene?.close();
     process.stderr.write(
       `\n| row | way | escapes without | held by |\n| --- | --- | --- | --- |\n${table.join('\n')}\n\n`,
     );
@@ -44,6 +45,7 @@ function tryEach(ways: readonly Way[]): void {
 
   async function stage(without: readonly string[], daemon = true): Promise<Stage> {
     const host = newHost(scene.enter);
+    hosts.push(host);
     const left = without.flatMap((hook) => ['--without', hook]);
     await host.startHelper(
       '--unix',
