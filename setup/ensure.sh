@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sees to it that everything a script needs is there, then becomes that script under Node 24:
 #
-#   setup/ensure.sh PROFILE [SCRIPT [ARG...]]    PROFILE: run, corpora, bench, test or fresh (see the file packages)
+#   setup/ensure.sh PROFILE [SCRIPT [ARG...]]    PROFILE: run, corpora, bench, test, fresh or vm (see the file packages)
 #
 # Written for /bin/sh because nothing else may be there yet. When all is there it takes about a tenth of a second.
 # Nothing is started and nothing is left running: services that a package brings stay off, PostgreSQL gets no cluster.
