@@ -45,19 +45,22 @@ export class ControlClient {
     socket.on('close', () => lost());
   }
 
-  /** @throws SluiceError DAEMON_UNREACHABLE. */
+  /** @throws SluiceError DAEMON_UNREACHABLE; NOT_ALLOWED within a session. */
   static connect(path: string): Promise<ControlClient> {
     return new Promise((resolve, reject) => {
       const socket = connect(path);
       socket.once('error', (cause: NodeJS.ErrnoException) =>
         reject(
-          new SluiceError(
-            'DAEMON_UNREACHABLE',
-            `sluiced does not answer on ${path}: ${REASONS[cause.code ?? ''] ?? cause.message}`,
-            {
-              cause,
-            },
-          ),
+          // By a hook of native/, which closes the host's sockets to agents; permissions of files give EACCES.
+          cause.code === 'EPERM'
+            ? new SluiceError('NOT_ALLOWED', "this process runs in a session, and an agent can't control sluice", {
+                cause,
+              })
+            : new SluiceError(
+                'DAEMON_UNREACHABLE',
+                `sluiced does not answer on ${path}: ${REASONS[cause.code ?? ''] ?? cause.message}`,
+                { cause },
+              ),
         ),
       );
       socket.once('connect', () => {
