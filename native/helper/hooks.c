@@ -459,18 +459,19 @@ int hooks_watch(struct hooks *hooks, const struct cgroups *cg, void (*report)(vo
 		if (!hooks->chosen[i])
 			continue;
 		if (!is_effective(hooks, i, cgroup)) {
+			bool known = hooks->lost[i];
+
 			lapsed = 1;
-			if (!hooks->lost[i])
+			if (!known)
 				TELL("%s was detached", HOOKS[i].name);
 			if (hooks->link[i] >= 0)
 				close(hooks->link[i]);
 			hooks->lost[i] = attach(hooks, cg, i) < 0 || !is_effective(hooks, i, cgroup);
-			if (hooks->lost[i]) {
-				broken = 1;
-				TELL("%s can't be attached again", HOOKS[i].name);
-			} else {
+			broken |= hooks->lost[i];
+			if (!hooks->lost[i])
 				TELL("%s is attached again", HOOKS[i].name);
-			}
+			else if (!known)
+				TELL("%s can't be attached again", HOOKS[i].name);
 		} else if (!is_pinned(hooks, i)) {
 			TELL("the pin of %s was removed; pinned again%s", HOOKS[i].name,
 			     pin_again(hooks, i) < 0 ? ", which failed" : "");

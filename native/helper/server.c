@@ -56,6 +56,7 @@ struct server {
 	struct client client[CLIENTS_MAX];
 	struct timespec resolvers_at;
 	int64_t watch_at;
+	bool broken; /* a hook is off and can't be put back */
 	uint64_t incidents; /* how many there were; the last INCIDENTS_MAX are kept */
 	int64_t incident_at; /* of the last */
 	struct incident incident[INCIDENTS_MAX];
@@ -537,12 +538,16 @@ static void report(void *context, const char *text)
  */
 static void watch(struct server *s)
 {
+	bool known = s->broken;
+	int state = hooks_watch(s->o->hooks, s->o->cg, report, s);
+
 	s->watch_at = now_ms() + WATCH_MS;
-	if (hooks_watch(s->o->hooks, s->o->cg, report, s) == 0)
+	s->broken = state < 0;
+	if (state == 0)
 		return;
 	if (cgroup_kill(s->o->cg->sessions) < 0)
 		report(s, "the sessions can't be killed");
-	else
+	else if (!known)
 		report(s, "enforcement had lapsed: all processes in sessions were killed");
 }
 

@@ -158,6 +158,36 @@ u = socket.socket(socket.AF_UNIX); u.connect('${host.runDir}/helper.sock'); u.se
     await own.close();
   });
 
+  test('where a foreign program keeps a detached link from coming back, nothing runs until it is gone', async () => {
+    const { mount } = await host.helper.status();
+    const base = join(mount, host.cgroup);
+    const foreign = newHost();
+    await foreign.startHelper();
+    const theirs = join(foreign.runDir, 'bpf/links/bind4');
+    const id = /prog (\d+)/.exec(bpftool('link', 'show', 'pinned', theirs))?.[1] ?? '';
+    const session = await running();
+    bpftool('cgroup', 'attach', base, 'bind4', 'id', id);
+    await enforces(); // attached before it came, ours stay
+    bpftool('link', 'detach', 'pinned', pin('links/bind4'));
+    assert.deepEqual(await told(/all processes in sessions were killed/), [
+      'bind4 was detached',
+      "bind4 can't be attached again",
+      'enforcement had lapsed: all processes in sessions were killed',
+    ]);
+    await session.ended;
+    const { enforcing, missing, guarantees } = await host.helper.status();
+    assert.deepEqual(
+      [enforcing, missing, guarantees.find(({ name }) => name === 'port')?.held],
+      [false, 'bind4', false],
+    );
+    await assert.rejects(host.session(), { code: 'KERNEL_UNSUPPORTED' });
+    bpftool('cgroup', 'detach', base, 'bind4', 'id', id);
+    await told(/bind4 is attached again/);
+    await enforces();
+    await host.session();
+    await foreign.close();
+  });
+
   test('a required guarantee that is not held keeps sessions from being made and joined', async () => {
     const own = newHost();
     await own.startHelper('--without', 'device');
