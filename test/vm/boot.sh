@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 tar -C "$2" -chf "$work/payload.tar" .
 truncate -s %1M "$work/payload.tar" # a disk's size
 qemu-img create -q -f qcow2 -b "$images/root.img" -F raw "$work/root.qcow2"
-timeout "${SLUICE_VM_SECONDS:-900}" qemu-system-x86_64 \
+timeout "${SLUICE_VM_SECONDS:-2400}" qemu-system-x86_64 \
   -machine q35 -accel tcg,thread=multi,tb-size=512 -cpu Nehalem -m 3072 -smp 2 \
   -nodefaults -no-reboot -display none -monitor none \
   -serial "file:$work/console" -serial "file:$work/output" \
