@@ -176,6 +176,18 @@ os.unlink('/tmp/${name}')
     await host.helper.endSession(other.id);
   });
 
+  test('the daemon’s own port, straight, is told apart by where the connection meant to go', () =>
+    gives(
+      `
+for family, address in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET, '0.0.0.0'), (socket.AF_INET6, '::1')):
+    origin, _ = connect(family, address, ${port})
+    print(origin['address'], origin['port'] == ${port})
+`,
+      '127.0.0.1 True',
+      '0.0.0.0 True',
+      '::1 True',
+    ));
+
   test('namespaces of one’s own, other processes and io_uring are refused', () =>
     gives(
       `
