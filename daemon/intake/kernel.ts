@@ -46,8 +46,14 @@ export interface Kernel {
    */
   origin(fd: number): Origin | null;
   /**
-   * Turns agents' connections to this port of 127.0.0.1 and ::1, where this process must listen from within the daemon's
-   * cgroup. 0 refuses them.
+   * Whose datagram was read that came from this address and port, or null when the kernel turned no such datagram here:
+   * drop it then. Answers once for each datagram.
+   * @throws SluiceError INTERNAL when the lookup itself failed
+   */
+  datagram(address: string, port: number, bytes: Buffer): Origin | null;
+  /**
+   * Turns agents' connections and datagrams to this port of 127.0.0.1 and ::1, where this process must listen from within
+   * the daemon's cgroup. 0 refuses them.
    * @throws SluiceError INTERNAL
    */
   setListener(port: number): void;
@@ -71,6 +77,7 @@ export function openKernel({ pinDir, library }: KernelOptions): Kernel {
   const open = lib.func('void *sluice_open(str, _Out_ uint8 *, size_t)');
   const close = lib.func('void sluice_close(void *)');
   const originOf = lib.func('int sluice_origin_of(void *, int, _Out_ uint8 *)');
+  const datagramOf = lib.func('int sluice_datagram_of(void *, str, uint, const uint8 *, size_t, _Out_ uint8 *)');
   const setListener = lib.func('int sluice_set_listener(void *, uint)');
   const peerOf = lib.func('int sluice_peer(int, _Out_ uint8 *)');
 
@@ -87,6 +94,11 @@ export function openKernel({ pinDir, library }: KernelOptions): Kernel {
     origin(fd) {
       const found: number = originOf(opened(), fd, record);
       if (found < 0) raise(`cannot look up the origin of descriptor ${fd}: errno ${-found}`);
+      return found === 0 ? null : decodeOrigin(record);
+    },
+    datagram(address, port, bytes) {
+      const found: number = datagramOf(opened(), address.replace(/%.*$/, ''), port, bytes, bytes.length, record);
+      if (found < 0) raise(`cannot look up the origin of a datagram from ${address} port ${port}: errno ${-found}`);
       return found === 0 ? null : decodeOrigin(record);
     },
     setListener(port) {

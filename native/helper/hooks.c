@@ -28,6 +28,7 @@ static const struct hook {
 	bool daemon;
 } HOOKS[] = {
 	{"daemon_sockops", BPF_CGROUP_SOCK_OPS, true},
+	{"daemon_sock_create", BPF_CGROUP_INET_SOCK_CREATE, true},
 	{"client_sockops", BPF_CGROUP_SOCK_OPS, false},
 	{"egress", BPF_CGROUP_INET_EGRESS, false},
 	{"ingress", BPF_CGROUP_INET_INGRESS, false},
@@ -36,6 +37,8 @@ static const struct hook {
 	{"bind6", BPF_CGROUP_INET6_BIND, false},
 	{"sendmsg4", BPF_CGROUP_UDP4_SENDMSG, false},
 	{"sendmsg6", BPF_CGROUP_UDP6_SENDMSG, false},
+	{"recvmsg4", BPF_CGROUP_UDP4_RECVMSG, false},
+	{"recvmsg6", BPF_CGROUP_UDP6_RECVMSG, false},
 	{"getpeername4", BPF_CGROUP_INET4_GETPEERNAME, false},
 	{"getpeername6", BPF_CGROUP_INET6_GETPEERNAME, false},
 	{"connect4", BPF_CGROUP_INET4_CONNECT, false},
@@ -49,7 +52,7 @@ static const struct {
 	bool daemon;
 } MAPS[] = {
 	{"births", false},  {"origins", false},   {"pending", false}, {SLUICE_PIN_ACCEPTED, true},
-	{"listeners", false}, {SLUICE_PIN_LISTENER, true}, {"host", false},
+	{"listeners", false}, {SLUICE_PIN_LISTENER, true}, {SLUICE_PIN_DATAGRAMS, true},
 };
 enum { MAP_COUNT = sizeof MAPS / sizeof *MAPS };
 
@@ -248,15 +251,6 @@ bool hooks_effective(const struct hooks *hooks, int cgroup, bool daemon, const c
 		}
 	}
 	return true;
-}
-
-int hooks_set_host(struct hooks *hooks, const struct sluice_host *host)
-{
-	uint32_t zero = 0;
-
-	if (bpf_map_update_elem(bpf_map__fd(hooks->bpf->maps.host), &zero, host, BPF_ANY) < 0)
-		return FAULT_ERRNO("cannot write the resolvers to the map of the host");
-	return 0;
 }
 
 int hooks_count(void)

@@ -28,8 +28,6 @@ int hooks_mount(const char *pin_dir);
 struct hooks *hooks_attach(const struct hooks_options *options, const struct cgroups *cg);
 /* Are all our programs effective on this session's (or the daemon's) cgroup? Names the first that is not. */
 bool hooks_effective(const struct hooks *hooks, int cgroup, bool daemon, const char **missing);
-/* Writes struct sluice_host. */
-int hooks_set_host(struct hooks *hooks, const struct sluice_host *host);
 int hooks_count(void);
 /* Number of pinned links that are still there. */
 int hooks_pinned(const struct hooks *hooks);

@@ -25,14 +25,13 @@ static const char USAGE[] =
 	"  --cgroup-root DIR    mount of cgroup v2 (default auto: looked up in /proc/self/mountinfo)\n"
 	"  --name NAME          cgroup below it that holds NAME/daemon and NAME/sessions (default sluice)\n"
 	"  --user USER          user of the daemon, name or number (default sluice)\n"
-	"  --resolv-conf FILE   whose nameservers agents may ask over UDP (default /etc/resolv.conf)\n"
 	"  --pending-max N      connections between connect() and acceptance (default 16384)\n"
 	"  --verbose            the BPF loader's messages on stderr\n"
 	"  --detach [--kill]    remove programs, pins and cgroups; refused while processes are in them, unless --kill\n"
 	"Exit: 0 done or stopped by SIGTERM (enforcement goes on), 1 failed, 2 wrong usage, 3 sessions are running.\n";
 
 struct options {
-	const char *run_dir, *cgroup_root, *name, *user, *resolv_conf;
+	const char *run_dir, *cgroup_root, *name, *user;
 	unsigned long pending_max;
 	int verbose, detach, kill;
 };
@@ -46,13 +45,12 @@ static void on_signal(int number)
 
 static int parse(int argc, char **argv, struct options *o)
 {
-	enum { RUN_DIR = 256, ROOT, NAME, USER, RESOLV, PENDING };
+	enum { RUN_DIR = 256, ROOT, NAME, USER, PENDING };
 	const struct option known[] = {
 		{"run-dir", required_argument, NULL, RUN_DIR},
 		{"cgroup-root", required_argument, NULL, ROOT},
 		{"name", required_argument, NULL, NAME},
 		{"user", required_argument, NULL, USER},
-		{"resolv-conf", required_argument, NULL, RESOLV},
 		{"pending-max", required_argument, NULL, PENDING},
 		{"verbose", no_argument, &o->verbose, 1},
 		{"detach", no_argument, &o->detach, 1},
@@ -77,9 +75,6 @@ static int parse(int argc, char **argv, struct options *o)
 			break;
 		case USER:
 			o->user = optarg;
-			break;
-		case RESOLV:
-			o->resolv_conf = optarg;
 			break;
 		case PENDING:
 			o->pending_max = strtoul(optarg, &end, 10);
@@ -224,7 +219,7 @@ static int serve(const struct options *o, struct cgroups *cg, const char *pin_di
 {
 	struct hooks_options hooks_options = {
 		.pin_dir = pin_dir, .pending_max = (uint32_t)o->pending_max, .verbose = o->verbose};
-	struct server_options server_options = {.cg = cg, .resolv_conf = o->resolv_conf};
+	struct server_options server_options = {.cg = cg};
 	struct hooks *hooks;
 	struct sigaction action = {.sa_handler = on_signal};
 	sigset_t blocked, before;
@@ -245,8 +240,6 @@ static int serve(const struct options *o, struct cgroups *cg, const char *pin_di
 	hooks = hooks_attach(&hooks_options, cg);
 	if (!hooks)
 		return 1;
-	if (server_read_resolvers(o->resolv_conf, hooks) < 0)
-		goto cleanup;
 	if (make_daemon_dir(o->run_dir, hooks_options.user) < 0)
 		goto cleanup;
 	snprintf(socket_path, sizeof socket_path, "%s/helper.sock", o->run_dir);
@@ -264,8 +257,7 @@ cleanup:
 
 int main(int argc, char **argv)
 {
-	struct options o = {.run_dir = "/run/sluice", .cgroup_root = "auto", .name = "sluice", .user = "sluice",
-			    .resolv_conf = "/etc/resolv.conf"};
+	struct options o = {.run_dir = "/run/sluice", .cgroup_root = "auto", .name = "sluice", .user = "sluice"};
 	struct cgroups cg;
 	char pin_dir[PATH_MAX];
 	int held, status;

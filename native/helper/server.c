@@ -45,7 +45,6 @@ struct client {
 struct server {
 	const struct server_options *o;
 	struct client client[CLIENTS_MAX];
-	struct timespec resolvers_at;
 	char answer[ANSWER_MAX];
 };
 
@@ -147,17 +146,6 @@ static void do_daemon(struct server *s, struct client *c)
 	}
 }
 
-static void refresh_resolvers(struct server *s)
-{
-	struct stat st;
-
-	if (stat(s->o->resolv_conf, &st) < 0 ||
-	    (st.st_mtim.tv_sec == s->resolvers_at.tv_sec && st.st_mtim.tv_nsec == s->resolvers_at.tv_nsec))
-		return;
-	if (server_read_resolvers(s->o->resolv_conf, s->o->hooks) == 0)
-		s->resolvers_at = st.st_mtim;
-}
-
 static void count_session(const struct session *session, void *context)
 {
 	(void)session;
@@ -184,7 +172,6 @@ static void do_create(struct server *s, struct client *c, const char *id, const 
 		answerf(c, "error LIMIT there are %d sessions already; end some\n", count);
 		return;
 	}
-	refresh_resolvers(s);
 	fd = session_make(s->o->cg, id, (uid_t)uid);
 	if (fd < 0) {
 		answerf(c, errno == EEXIST ? "error EXISTS the session %s is there already (%s)\n"
