@@ -15,25 +15,33 @@ import { Credentials } from '../credentials/credentials.ts';
 import { Flows } from '../flow/flows.ts';
 import { Outbox } from '../flow/outbox.ts';
 import { type FlowParts, LIMITS } from '../flow/parts.ts';
+import { Resolvers } from '../flow/resolvers.ts';
 import { openSend } from '../flow/send.ts';
+import { HostsFile } from '../identify/hosts.ts';
 import { LocalUsers } from '../identify/local.ts';
+import { SessionNames } from '../identify/names.ts';
 import { loginUid, sessionOfPid } from '../identify/process.ts';
 import { Sessions } from '../identify/sessions.ts';
 import { CertificateAuthority } from '../intake/certificates.ts';
+import { Datagrams } from '../intake/datagrams.ts';
 import { openHelper } from '../intake/helper.ts';
 import { openKernel } from '../intake/kernel.ts';
 import { Listener } from '../intake/listener.ts';
 import { DETECTOR_NAMES } from '../masking/detectors/table.ts';
 import { LivePolicy } from '../policy/live.ts';
+import { dns } from '../protocols/dns/dns.ts';
 import { scramVerifier, verifierText } from '../protocols/postgres/login/scram.ts';
 import { postgresOptions } from '../protocols/postgres/options.ts';
 import { type Config, readConfig } from './config.ts';
 import { boundMemory } from './memory.ts';
 import { openPostgres } from './postgres.ts';
+import { resolvConf, resolverOf } from './resolvers.ts';
 
 /** Sessions whose processes are gone are looked for this often, milliseconds. */
 const RECONCILE = 2_000;
 const SWEEP = 1_000;
+/** Questions for names that wait for resolvers at once, of all sessions. */
+const QUESTIONS = 512;
 
 async function start(config: Config): Promise<() => Promise<void>> {
   const log = pino({ level: config.log, base: null }, pino.destination({ dest: 2, sync: true }));
@@ -69,6 +77,8 @@ async function start(config: Config): Promise<() => Promise<void>> {
   const users = new LocalUsers();
   const approvals = new Approvals({ store: openStore(state('approvals')), recorder: audit, onFault });
   const flows = new Flows();
+  const hosts = new HostsFile();
+  const names = new SessionNames((address) => hosts.namesOf(address));
   const sessions = new Sessions({
     path: state('sessions.json'),
     verifier: (token) => verifierText(scramVerifier(token)),
@@ -78,6 +88,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     onEnd(session) {
       flows.endSession(session.id, new SluiceError('FLOW_NO_SESSION', 'the session has ended'));
       approvals.endSession(session.id);
+      names.forget(session.id);
     },
   });
   await sessions.reconcile();
@@ -107,14 +118,30 @@ async function start(config: Config): Promise<() => Promise<void>> {
     outbox: new Outbox(openSend(config.library)),
     limits: { ...LIMITS, greeting: config.limits.greetingSeconds * 1000, stall: config.limits.stallSeconds * 1000 },
   };
-  flows.serve(parts, new Map([[postgres.protocol.name, postgres.protocol]]));
+  const configured = config.resolvers?.map((text) => resolverOf(text)!);
+  const fromHost = resolvConf();
+  const resolvers = new Resolvers({ servers: () => configured ?? fromHost(), limit: QUESTIONS });
+  flows.serve(parts, new Map([[postgres.protocol.name, postgres.protocol]]), {
+    responder: dns,
+    ask: resolvers.ask,
+    remember: (session, name, addresses) => names.remember(session, name, addresses),
+  });
 
-  const listener = new Listener({
-    origin: (fd) => kernel.origin(fd),
-    session: (cgroupId) => sessions.find(cgroupId),
+  const arrivals = {
+    session: (cgroupId: bigint) => sessions.find(cgroupId),
+    names: (session: string, address: string) => names.of(session, address),
     recorder: audit,
-    arrive: (arrival) => flows.arrive(arrival),
     onFault,
+  };
+  const listener = new Listener({
+    ...arrivals,
+    origin: (fd) => kernel.origin(fd),
+    datagrams: new Datagrams({
+      ...arrivals,
+      origin: (address, port, bytes) => kernel.datagram(address, port, bytes),
+      arrive: (arrival) => flows.datagram(arrival),
+    }),
+    arrive: (arrival) => flows.arrive(arrival),
     limit: config.limits.connections,
   });
   const port = await listener.listen(config.listen.port);

@@ -12,7 +12,6 @@ import { refusalFrom } from './verdict.ts';
 
 export interface RunningFlow {
   readonly flow: Flow;
-  readonly resource: Resource;
   /** Ends it; the client is told why. */
   end(error: SluiceError): void;
   /** When an incomplete message of the client's was last added to; 0: none. */
@@ -88,7 +87,6 @@ export function runFlow(options: FlowOptions): RunningFlow {
 
   return {
     flow,
-    resource,
     ended: ended.catch((error) => {
       // The flow could not even be recorded.
       const told = asSluice(error);

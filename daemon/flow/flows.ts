@@ -5,7 +5,9 @@ import { SluiceError } from '../core/errors.ts';
 import type { Flow } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
 import type { Protocol } from '../protocols/protocol.ts';
+import { Answers, type AnswersOptions, type Datagram } from './answers.ts';
 import { SocketChannel } from './channel.ts';
+import { runConversation } from './conversation.ts';
 import { type RunningFlow, runFlow } from './flow.ts';
 import type { FlowParts } from './parts.ts';
 import { flowFields } from './relay.ts';
@@ -25,10 +27,13 @@ export class Flows {
   readonly #running = new Set<RunningFlow>();
   #parts: FlowParts | null = null;
   #protocols: ReadonlyMap<string, Protocol> = new Map();
+  #answers: Answers | null = null;
 
-  serve(parts: FlowParts, protocols: ReadonlyMap<string, Protocol>): void {
+  /** `answers`: how questions for names are answered. Absent: they are refused, like everything without a resource. */
+  serve(parts: FlowParts, protocols: ReadonlyMap<string, Protocol>, answers?: AnswersOptions): void {
     this.#parts = parts;
     this.#protocols = protocols;
+    this.#answers = answers === undefined ? null : new Answers(parts, answers);
   }
 
   get size(): number {
@@ -39,19 +44,33 @@ export class Flows {
   arrive({ flow, socket }: Arrival): void {
     const parts = this.#parts;
     if (parts === null) throw new SluiceError('INTERNAL', 'a connection came before the daemon was ready');
-    const resource = parts.policy().resourceAt(flow.origin.address, flow.origin.port);
+    const { address, port, names } = flow.origin;
+    if (port === this.#answers?.responder.port) {
+      this.#run(runConversation(parts, this.#answers, flow, socket));
+      return;
+    }
+    const resource = parts.policy().resourceAt(address, port, names);
     const protocol = resource === null ? undefined : this.#protocols.get(resource.protocol);
     if (resource === null || protocol === undefined) {
       void this.#decline(parts, flow, socket, resource);
       return;
     }
-    const running = runFlow({ parts, flow, resource, protocol, socket });
+    this.#run(runFlow({ parts, flow, resource, protocol, socket }));
+  }
+
+  /** Nothing else comes by datagram: the kernel turns those to the responder's port here and refuses the rest. */
+  datagram(datagram: Datagram): void {
+    this.#answers?.datagram(datagram);
+  }
+
+  #run(running: RunningFlow): void {
     this.#running.add(running);
     void running.ended.finally(() => this.#running.delete(running));
   }
 
   async #decline(parts: FlowParts, flow: Flow, socket: net.Socket, resource: Resource | null): Promise<void> {
-    const where = `${flow.origin.address} port ${flow.origin.port}`;
+    const { address, port, names } = flow.origin;
+    const where = `${address} port ${port}${names.length === 0 ? '' : `, which is ${names.slice(0, 3).join(', ')}`}`;
     const error =
       resource === null
         ? new SluiceError('FLOW_NO_RESOURCE', `sluice: the policy has no resource at ${where}`, {
@@ -87,6 +106,7 @@ export class Flows {
 
   endSession(session: string, error: SluiceError): void {
     for (const running of this.#running) if (running.flow.session.id === session) running.end(error);
+    this.#answers?.forget(session);
   }
 
   /** Ends flows whose client began a message and does not go on. */

@@ -39,18 +39,21 @@ export interface Peer {
   readonly gid: number;
 }
 
+/** What the kernel knows of an origin: all but its names. */
+export type KernelOrigin = Omit<Origin, 'names'>;
+
 export interface Kernel {
   /**
    * Whose connection the accepted socket is, or null when the kernel redirected no such connection: refuse it then.
    * @throws SluiceError INTERNAL when the lookup itself failed, which is no answer either.
    */
-  origin(fd: number): Origin | null;
+  origin(fd: number): KernelOrigin | null;
   /**
    * Whose datagram was read that came from this address and port, or null when the kernel turned no such datagram here:
    * drop it then. Answers once for each datagram.
    * @throws SluiceError INTERNAL when the lookup itself failed
    */
-  datagram(address: string, port: number, bytes: Buffer): Origin | null;
+  datagram(address: string, port: number, bytes: Buffer): KernelOrigin | null;
   /**
    * Turns agents' connections and datagrams to this port of 127.0.0.1 and ::1, where this process must listen from within
    * the daemon's cgroup. 0 refuses them.
@@ -130,7 +133,7 @@ function raise(message: string): never {
 }
 
 /** `bytes` is one `struct sluice_origin`. Its path of the executable is the kernel's; /proc is asked where it has none. */
-export function decodeOrigin(bytes: Buffer): Origin {
+export function decodeOrigin(bytes: Buffer): KernelOrigin {
   const pid = bytes.readUInt32LE(L.pid[0]);
   return {
     pid,

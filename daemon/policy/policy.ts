@@ -1,16 +1,17 @@
 /** The policy in force: one immutable object per version of the files. */
 import type { Decision } from '../core/decision.ts';
 import type { Obligations } from '../core/mask.ts';
-import type { Policy, Question } from '../core/policy.ts';
+import type { NameDecision, NameQuestion, Policy, Question } from '../core/policy.ts';
 import type { Principal } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
 import type { AddressTable } from './address.ts';
 import { Bench, byName, withObserved } from './decide.ts';
 import type { Diagnostic } from './diagnostic.ts';
 import { type LocalUser, principalFrom } from './identity.ts';
+import type { GrantTable } from './names.ts';
 import { type DetectRule, type MaskRule, ObligationTable } from './obligation.ts';
 import { NameTable } from './pattern.ts';
-import { isWho, type Rule } from './rule.ts';
+import { isWho, type Rule, type Who } from './rule.ts';
 import type { IdentityEntry } from './schema.ts';
 
 export interface Parts {
@@ -20,7 +21,10 @@ export interface Parts {
   /** Resources declared in a file in observe mode. */
   readonly observed: ReadonlySet<string>;
   readonly addresses: AddressTable;
+  readonly names: GrantTable;
   readonly identities: readonly IdentityEntry[];
+  /** Who stands in dns entries. */
+  readonly askers: readonly (Who | null)[];
   readonly rules: readonly Rule[];
   readonly masks: readonly MaskRule[];
   readonly detect: readonly DetectRule[];
@@ -65,6 +69,7 @@ export class CompiledPolicy implements Policy {
     this.volatile = parts.rules.some((rule) => rule.when?.volatile === true);
     this.#obligations = new ObligationTable(parts.masks, parts.detect);
     const whos = [
+      ...parts.askers,
       ...parts.rules.map((rule) => rule.who),
       ...parts.masks.map((rule) => rule.unless),
       ...parts.detect.map((rule) => rule.unless),
@@ -82,6 +87,18 @@ export class CompiledPolicy implements Policy {
 
   resourceAt(address: string, port: number, names?: readonly string[]): Resource | null {
     return this.#parts.addresses.find(address, port, names);
+  }
+
+  resourcesAt(address: string, port: number, names?: readonly string[]): readonly Resource[] {
+    return this.#parts.addresses.all(address, port, names);
+  }
+
+  resolve(question: NameQuestion): NameDecision {
+    const { principal } = question.session;
+    return this.#parts.names.decide(question, (resource) => {
+      const { enforced, all } = this.#seat(principal, resource);
+      return enforced.anything || all?.anything === true;
+    });
   }
 
   principalOf(local: LocalUser): Principal | null {

@@ -7,6 +7,7 @@ import type { Decision } from '../core/decision.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { Obligations } from '../core/mask.ts';
 import type { Operation } from '../core/operation.ts';
+import type { NameDecision } from '../core/policy.ts';
 import type { Flow } from '../core/principal.ts';
 import type { Credential, Resource } from '../core/resource.ts';
 
@@ -191,3 +192,76 @@ export interface Protocol {
   /** A native error that ends a greeting. */
   farewell(refusal: Refusal): Buffer;
 }
+
+/**
+ * A protocol in which sluice itself is the server: each message is a question for a name, decided, recorded and answered
+ * by itself, over datagrams or over a stream. There is no upstream connection that a codec could stand in the middle of,
+ * so this is an interface of its own beside Protocol.
+ */
+export interface Responder {
+  readonly name: string;
+  /** What agents send to this port is meant for it, whatever the address. */
+  readonly port: number;
+  /** Cuts a client's stream into messages. */
+  framer(): Framer;
+  /** A message as it goes over a stream. */
+  frame(message: Buffer): Buffer;
+  /** Keeps one session within bounds. */
+  allowance(): Allowance;
+  /** Null: nothing that can be answered; it is dropped. */
+  read(message: Buffer, datagram: boolean): Inquiry | null;
+}
+
+export interface Framer {
+  push(chunk: Buffer): void;
+  /** The next whole message or null. Throws SluiceError PROTOCOL_VIOLATION. */
+  next(): Buffer | null;
+  /** True while a message is begun and not ended. */
+  readonly partial: boolean;
+}
+
+/** `now` in milliseconds. */
+export interface Allowance {
+  /** Counts a question. False: too many. */
+  take(now: number): boolean;
+  /** Why a name below a zone must not be asked for, or null. */
+  below(name: string, zone: string, now: number): string | null;
+}
+
+/** A question made out. */
+export interface Inquiry {
+  readonly operation: Operation;
+  /** Lower case, without a last dot. */
+  readonly name: string;
+  readonly type: string;
+  /** Refused whatever policy says. */
+  readonly fault: Refusal | null;
+  /** `known`: the name itself may be asked for. */
+  refuse(refusal: Refusal, known: boolean): Buffer;
+  /**
+   * Asks upstream, for what `decision` lets through. Rejects with SluiceError where nobody answers; to be told by
+   * refuse().
+   */
+  answer(decision: NameDecision, ask: AskUpstream): Promise<Told>;
+}
+
+export interface Told {
+  readonly bytes: Buffer;
+  /** Records of the type asked for. */
+  readonly rows: number;
+  /** Addresses that the client is given for the name. */
+  readonly addresses: readonly string[];
+  /** What went wrong, natively (`NXDOMAIN`), or the code of our own why records were left out. */
+  readonly error?: string;
+  readonly message?: string;
+}
+
+/**
+ * Sends a question to the resolvers of the host and resolves with the first reply that `judge` calls `yes`; what it calls
+ * `cut` is asked for again over a stream, `next` is left to another resolver. Rejects with SluiceError
+ * UPSTREAM_UNREACHABLE.
+ */
+export type AskUpstream = (
+  question: Buffer,
+  judge: (reply: Buffer) => 'yes' | 'no' | 'cut' | 'next',
+) => Promise<Buffer>;
