@@ -13,6 +13,7 @@ import { SluiceError } from '../core/errors.ts';
 import type { Session } from '../core/principal.ts';
 import { Credentials } from '../credentials/credentials.ts';
 import { Flows } from '../flow/flows.ts';
+import { lookupBy } from '../flow/lookup.ts';
 import { Outbox } from '../flow/outbox.ts';
 import { type FlowParts, LIMITS } from '../flow/parts.ts';
 import { Resolvers } from '../flow/resolvers.ts';
@@ -32,6 +33,8 @@ import { LivePolicy } from '../policy/live.ts';
 import { dns } from '../protocols/dns/dns.ts';
 import { scramVerifier, verifierText } from '../protocols/postgres/login/scram.ts';
 import { postgresOptions } from '../protocols/postgres/options.ts';
+import { TCP_UNREAD, tcpOptions } from '../protocols/tcp/options.ts';
+import { tcp } from '../protocols/tcp/tcp.ts';
 import { type Config, readConfig } from './config.ts';
 import { boundMemory } from './memory.ts';
 import { openPostgres } from './postgres.ts';
@@ -62,7 +65,10 @@ async function start(config: Config): Promise<() => Promise<void>> {
   });
   const live = new LivePolicy(
     config.policy,
-    { protocols: { postgres: { options: postgresOptions } }, detectors: DETECTOR_NAMES },
+    {
+      protocols: { postgres: { options: postgresOptions }, tcp: { options: tcpOptions, unread: TCP_UNREAD } },
+      detectors: DETECTOR_NAMES,
+    },
     {
       loaded(policy) {
         audit.record({ type: 'policy.loaded', policy: policy.version });
@@ -98,12 +104,15 @@ async function start(config: Config): Promise<() => Promise<void>> {
   const ca = join(config.runDir, 'daemon/ca.pem');
   writeFileSync(ca, authority.pem, { mode: 0o644 });
 
+  const configured = config.resolvers?.map((text) => resolverOf(text)!);
+  const lookup = configured === undefined ? {} : { lookup: lookupBy(configured, (name) => hosts.addressesOf(name)) };
   const credentials = new Credentials();
   const postgres = await openPostgres({
     credentials,
     stateDir: config.stateDir,
     library: config.library,
     statementBytes: config.limits.statementBytes,
+    ...lookup,
     onFault,
   });
   const parts: FlowParts = {
@@ -115,13 +124,14 @@ async function start(config: Config): Promise<() => Promise<void>> {
     tokenIs: (session, text) => sessions.tokenIs(session, text),
     verifier: (session) => sessions.verifier(session),
     onFault,
+    ...lookup,
     outbox: new Outbox(openSend(config.library)),
     limits: { ...LIMITS, greeting: config.limits.greetingSeconds * 1000, stall: config.limits.stallSeconds * 1000 },
   };
-  const configured = config.resolvers?.map((text) => resolverOf(text)!);
   const fromHost = resolvConf();
   const resolvers = new Resolvers({ servers: () => configured ?? fromHost(), limit: QUESTIONS });
-  flows.serve(parts, new Map([[postgres.protocol.name, postgres.protocol]]), {
+  const protocols = [postgres.protocol, tcp].map((protocol) => [protocol.name, protocol] as const);
+  flows.serve(parts, new Map(protocols), {
     responder: dns,
     ask: resolvers.ask,
     remember: (session, name, addresses) => names.remember(session, name, addresses),

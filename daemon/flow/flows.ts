@@ -49,13 +49,49 @@ export class Flows {
       this.#run(runConversation(parts, this.#answers, flow, socket));
       return;
     }
-    const resource = parts.policy().resourceAt(address, port, names);
+    const meant = parts.policy().resourcesAt(address, port, names);
+    if (meant.length > 1) void this.#choose(parts, flow, socket, meant);
+    else this.#serve(parts, flow, socket, meant);
+  }
+
+  #serve(parts: FlowParts, flow: Flow, socket: net.Socket, meant: readonly Resource[], first?: Buffer): void {
+    const resource = meant.length === 1 ? meant[0]! : null;
     const protocol = resource === null ? undefined : this.#protocols.get(resource.protocol);
-    if (resource === null || protocol === undefined) {
-      void this.#decline(parts, flow, socket, resource);
-      return;
+    if (resource === null || protocol === undefined) void this.#decline(parts, flow, socket, meant, first);
+    else this.#run(runFlow({ parts, flow, resource, protocol, socket, ...(first === undefined ? {} : { first }) }));
+  }
+
+  /**
+   * Several resources have names at this address. Where they are of one protocol, whose clients say whom they want, and
+   * one of them is meant by that, it is that one; the protocol itself checks the name again.
+   */
+  async #choose(parts: FlowParts, flow: Flow, socket: net.Socket, meant: readonly Resource[]): Promise<void> {
+    const [name, ...others] = new Set(meant.map((resource) => resource.protocol));
+    const protocol = others.length > 0 ? undefined : this.#protocols.get(name!);
+    const channel = new SocketChannel(socket, AbortSignal.timeout(HEARING), 'the client');
+    let first = Buffer.alloc(0);
+    let chosen = meant;
+    try {
+      for (let server: string | null | undefined = 'more'; server === 'more' && first.length <= SNIFF * 8; ) {
+        const chunk = await channel.read();
+        if (chunk === null) break;
+        first = Buffer.concat([first, chunk]);
+        server = protocol?.serverName?.(first) ?? null;
+        if (server === null || server === 'more') continue;
+        const named = parts.policy().resourcesAt('', flow.origin.port, [server]);
+        if (named.length === 1 && meant.includes(named[0]!)) chosen = named;
+      }
+    } catch (error) {
+      // Without a name it stays undecided.
+      if (!(error instanceof SluiceError)) parts.onFault(error, flow.id);
     }
-    this.#run(runFlow({ parts, flow, resource, protocol, socket }));
+    try {
+      const { socket: taken, left } = channel.release();
+      this.#serve(parts, flow, taken, chosen, Buffer.concat([first, left]));
+    } catch (error) {
+      socket.destroy();
+      parts.onFault(error, flow.id);
+    }
   }
 
   /** Nothing else comes by datagram: the kernel turns those to the responder's port here and refuses the rest. */
@@ -68,18 +104,31 @@ export class Flows {
     void running.ended.finally(() => this.#running.delete(running));
   }
 
-  async #decline(parts: FlowParts, flow: Flow, socket: net.Socket, resource: Resource | null): Promise<void> {
+  async #decline(
+    parts: FlowParts,
+    flow: Flow,
+    socket: net.Socket,
+    meant: readonly Resource[],
+    heard?: Buffer,
+  ): Promise<void> {
+    const resource = meant.length === 1 ? meant[0]! : null;
     const { address, port, names } = flow.origin;
     const where = `${address} port ${port}${names.length === 0 ? '' : `, which is ${names.slice(0, 3).join(', ')}`}`;
     const error =
-      resource === null
-        ? new SluiceError('FLOW_NO_RESOURCE', `sluice: the policy has no resource at ${where}`, {
-            hint: 'ask for the address to be added to the policy as a resource',
-          })
-        : new SluiceError(
+      meant.length > 1
+        ? new SluiceError(
             'FLOW_NO_RESOURCE',
-            `sluice: this version does not speak the protocol ${resource.protocol} of ${resource.name}`,
-          );
+            `sluice: ${where} may be any of ${meant.map((each) => each.name).join(', ')}`,
+            { hint: 'the names of several resources lead to this address: a TLS client can say which one, by SNI' },
+          )
+        : resource === null
+          ? new SluiceError('FLOW_NO_RESOURCE', `sluice: the policy has no resource at ${where}`, {
+              hint: 'ask for the address to be added to the policy as a resource',
+            })
+          : new SluiceError(
+              'FLOW_NO_RESOURCE',
+              `sluice: this version does not speak the protocol ${resource.protocol} of ${resource.name}`,
+            );
     const deadline = AbortSignal.timeout(HEARING);
     try {
       const fields = {
@@ -90,7 +139,7 @@ export class Flows {
       } as const;
       parts.recorder.record({ type: 'flow.start', ...fields });
       const channel = new SocketChannel(socket, deadline, 'the client');
-      const first = await channel.read();
+      const first = heard ?? (await channel.read());
       if (first !== null) {
         channel.unread(first);
         const known = [...this.#protocols.values()].find((each) => each.recognise(first.subarray(0, SNIFF)) === 'yes');

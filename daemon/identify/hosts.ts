@@ -26,6 +26,12 @@ export class HostsFile {
     return this.#names.get(canonicalAddress(address)) ?? [];
   }
 
+  /** `name` in lower case, without a last dot. */
+  addressesOf(name: string): readonly string[] {
+    this.#refresh();
+    return [...this.#names].flatMap(([address, names]) => (names.includes(name) ? [address] : []));
+  }
+
   #refresh(): void {
     const now = Date.now();
     if (now - this.#looked < FRESH) return;

@@ -57,6 +57,7 @@ class Compiler {
   readonly #taken = new Map<string, string>();
   readonly #resources = new Map<string, Resource>();
   readonly #observed = new Set<string>();
+  readonly #unread = new Set<string>();
   readonly #addresses = new AddressTable();
   readonly #grants = new GrantTable();
   readonly #askers: (Who | null)[] = [];
@@ -74,6 +75,7 @@ class Compiler {
     return {
       resources: this.#resources,
       observed: this.#observed,
+      unread: this.#unread,
       addresses: this.#addresses,
       names: this.#grants,
       askers: this.#askers,
@@ -165,6 +167,14 @@ class Compiler {
         'options',
       ]) ?? {}) as Readonly<Record<string, unknown>>;
     const credential = this.#credential(entry, path, report);
+    const unread = known ? this.#kit.protocols[entry.protocol]!.unread : undefined;
+    if (unread !== undefined) {
+      this.#unread.add(name);
+      report([...path, 'protocol'], `passed unread: ${unread}`, { warning: true });
+      for (const key of ['credential', 'login', 'ca'] as const)
+        if (entry[key] !== undefined)
+          report([...path, key], `nothing of ${name} is read, so ${key} has no use`, { key: true });
+    }
     if (entry.login === 'token' && credential === undefined)
       report(
         [...path, 'login'],

@@ -20,6 +20,8 @@ export interface Parts {
   readonly resources: ReadonlyMap<string, Resource>;
   /** Resources declared in a file in observe mode. */
   readonly observed: ReadonlySet<string>;
+  /** Resources of which nothing is read: only rules that name them let anything through. */
+  readonly unread: ReadonlySet<string>;
   readonly addresses: AddressTable;
   readonly names: GrantTable;
   readonly identities: readonly IdentityEntry[];
@@ -160,7 +162,7 @@ export class CompiledPolicy implements Policy {
     // A resource that this policy doesn't know has no rules, whatever `on: everything` says.
     const known = this.resources.has(resource);
     const rules = known
-      ? this.#rules.filter((rule) => (rule.on === null || rule.on.has(resource)) && isWho(rule.who, principal))
+      ? this.#rules.filter((rule) => isOn(rule, resource, this.#parts.unread) && isWho(rule.who, principal))
       : [];
     const lenient = this.#parts.observed.has(resource);
     const enforcedRules = rules.filter((rule) => !rule.observe);
@@ -171,4 +173,9 @@ export class CompiledPolicy implements Policy {
       obligations: this.#obligations.for(principal, resource),
     };
   }
+}
+
+/** `on: everything` forbids everywhere, and lets nothing through that is not read. */
+export function isOn(rule: Rule, resource: string, unread: ReadonlySet<string>): boolean {
+  return rule.on === null ? rule.kind === 'deny' || !unread.has(resource) : rule.on.has(resource);
 }

@@ -7,10 +7,16 @@ import { MASK_KINDS } from '../core/mask.ts';
 import { EFFECTS } from '../core/operation.ts';
 import { NAME_TYPES } from './names.ts';
 
+export interface ProtocolKit {
+  readonly options: z.ZodType;
+  /** Set where nothing of what passes is read: rules have to name the resource, and `check` warns with these words. */
+  readonly unread?: string;
+}
+
 /** What the language has to know of the rest of sluice. */
 export interface Kit {
-  /** By protocol name: what may stand under a resource's `options:`. */
-  readonly protocols: Readonly<Record<string, { readonly options: z.ZodType }>>;
+  /** By protocol name; `options`: what may stand under a resource's `options:`. */
+  readonly protocols: Readonly<Record<string, ProtocolKit>>;
   /** Names of content detectors. */
   readonly detectors: readonly string[];
 }

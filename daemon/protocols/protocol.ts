@@ -99,7 +99,10 @@ export interface Codec {
   classify(act: Act): Classified | Promise<Classified>;
   /** Bytes for the upstream. `ops`: numbers of the recorded operations, in the order of classified.operations. */
   forward(act: Act, verdict: Verdict, ops: readonly number[]): Buffer;
-  /** Bytes for the upstream that make it fail as the act would have; its error is exchanged on the way back. */
+  /**
+   * Bytes for the upstream that make it fail as the act would have; its error is exchanged on the way back. Throws the
+   * refusal as a SluiceError where it ends the flow.
+   */
   refuse(act: Act, refusal: Refusal): Buffer;
   /**
    * Bytes of the upstream; what may be released to the client comes out through `out`. The chunk is read into again
@@ -110,8 +113,10 @@ export interface Codec {
   readonly atBoundary: boolean;
   /** A native notice that the client shows to people, e.g. that the act is held. */
   notice(text: string, detail: string): Buffer;
-  /** A native error that ends the flow. */
+  /** A native error that ends the flow. Empty: there is no word for it now, and the connection is reset. */
   fatal(refusal: Refusal): Buffer;
+  /** Each side may end its half of the connection, and the other goes on. Absent: the end of one ends the flow. */
+  readonly halves?: true;
 }
 
 export interface Outlet {
@@ -170,7 +175,8 @@ export interface Opened {
   readonly upstream: Upstream;
   /** Bytes for the client that end the greeting. */
   readonly welcome: Buffer;
-  readonly account: string;
+  /** Absent: the protocol has no accounts. */
+  readonly account?: string;
   readonly database?: string;
   /** Aborts whatever the client asked to cancel; called for a hold too. */
   onCancel(abort: () => void): void;
@@ -185,11 +191,16 @@ export interface Protocol {
   readonly speaksFirst: 'client' | 'server';
   /** From the first bytes of the side that speaks first, at most 4 KiB of them. */
   recognise(first: Buffer): 'yes' | 'no' | 'more';
+  /**
+   * The name of the server that a client asks for in its first bytes, which says which resource is meant where the address
+   * is that of several. Null: it says none. Absent: the protocol knows no such thing.
+   */
+  serverName?(first: Buffer): string | null | 'more';
   /** Carries both logins out. Null: the connection was a side request that is done with. Rejects with SluiceError. */
   greet(host: Host): Promise<Opened | null>;
   /** Hears a client out that nobody will serve, so far that it can be told why in its own protocol. */
   decline(client: Channel, refusal: Refusal): Promise<void>;
-  /** A native error that ends a greeting. */
+  /** A native error that ends a greeting. Empty: there is none, and the connection is reset. */
   farewell(refusal: Refusal): Buffer;
 }
 
