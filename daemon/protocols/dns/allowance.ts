@@ -6,8 +6,8 @@
 
 export const BOUNDS = {
   /** Questions per second, and how many at once after a pause. */
-  rate: 50,
-  burst: 200,
+  rate: 100,
+  burst: 500,
   /** Below a zone: characters of a label, labels, and bits that the part below can hold by the letters used in it. */
   label: 40,
   labels: 4,
