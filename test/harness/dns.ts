@@ -15,6 +15,8 @@ export interface DnsServer {
   readonly port: number;
   /** What it was asked so far: `A deb.example.test`, in its spelling. */
   asked(): string[];
+  /** All that it wrote. */
+  log(): string;
   stop(): Promise<void>;
 }
 
@@ -53,6 +55,7 @@ export async function startDns(records: readonly string[], port = 0): Promise<Dn
   return {
     port: at,
     asked: () => [...log.matchAll(/query\[([^\]]+)\] (\S+) from/g)].map(([, type, name]) => `${type} ${name}`),
+    log: () => log,
     stop: () => ended(child),
   };
 }
