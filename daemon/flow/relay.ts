@@ -58,8 +58,9 @@ export class Relay implements Outlet {
   #held: { readonly chunk: Buffer; readonly receipt: Receipt | null }[] = [];
   /** The client said goodbye. */
   #leaving = false;
-  /** It ended its side while an act of it waited. */
+  /** The client, or the upstream, ended its side while an act waited. */
   #silent = false;
+  #spent = false;
   #bytesIn = 0;
   #bytesOut = 0;
   #ended = false;
@@ -178,6 +179,7 @@ export class Relay implements Outlet {
               this.#resumeClient();
               if (!this.#ended) this.#pump();
               if (this.#silent) this.#saidAll();
+              if (this.#spent) this.#lost();
             },
             (error) => this.#fail(error),
           );
@@ -365,6 +367,8 @@ export class Relay implements Outlet {
     if (this.#ended) return;
     this.#operations.began(ops);
     this.#toUpstream(this.#codec.forward(act, verdict, ops));
+    // What the upstream said before may have waited for this.
+    this.#inward.flush();
   }
 
   #refuse(act: Act, verdict: Verdict | null, refusal: Refusal): void {
@@ -479,7 +483,8 @@ export class Relay implements Outlet {
       );
       return;
     }
-    if (this.#leaving) this.#finish();
+    if (this.#codec.halves && this.#busy) this.#spent = true;
+    else if (this.#leaving) this.#finish();
     else if (this.#codec.halves && !this.#upstream.destroyed) {
       // It said all; the client need not have.
       this.#inward.finish();

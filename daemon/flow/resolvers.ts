@@ -93,26 +93,29 @@ function byDatagram(
   return new Promise((resolve, reject) => {
     const socket = createSocket(net.isIPv6(host.replace(/%.*$/, '')) ? 'udp6' : 'udp4');
     let wrong = 0;
-    const end = (error: Error) => {
+    let over = false;
+    const close = () => {
+      if (over) return false;
+      over = true;
       socket.close();
-      reject(error);
+      return true;
+    };
+    const end = (error: Error) => {
+      if (close()) reject(error);
     };
     const late = () => end(new Error('no answer in time'));
     signal.addEventListener('abort', late, { once: true });
     socket.once('close', () => signal.removeEventListener('abort', late));
-    socket.once('error', end);
+    socket.on('error', end);
     socket.on('message', (reply) => {
-      const verdict = judge(reply);
-      if (verdict === 'no') {
-        if (++wrong === WRONG) end(new Error(`${WRONG} answers that are none`));
-        return;
-      }
-      socket.off('error', end);
-      socket.close();
-      resolve({ reply, verdict });
+      const verdict = over ? 'no' : judge(reply);
+      if (verdict !== 'no') {
+        close();
+        resolve({ reply, verdict });
+      } else if (++wrong === WRONG) end(new Error(`${WRONG} answers that are none`));
     });
     socket.connect(port, host, () => {
-      if (!signal.aborted) socket.send(question, () => {});
+      if (!over) socket.send(question, () => {});
     });
   });
 }
