@@ -14,7 +14,8 @@ export function resolverOf(text: string): ResolverAddress | null {
   const found = /^(?:\[([^\]]+)\]|([^[\]:]+))(?::(\d{1,5}))?$/.exec(text);
   const host = found?.[1] ?? found?.[2] ?? text;
   const port = found?.[3] === undefined ? PORT : Number(found[3]);
-  const family = isIP(host.replace(/%.+$/, ''));
+  // Without a scope: c-ares, by which resources are found, knows none.
+  const family = host.includes('%') ? 0 : isIP(host);
   if (family === 0 || (found?.[1] !== undefined && family !== 6) || port < 1 || port > 65_535) return null;
   return { host, port };
 }

@@ -134,7 +134,10 @@ async function start(config: Config): Promise<() => Promise<void>> {
   flows.serve(parts, new Map(protocols), {
     responder: dns,
     ask: resolvers.ask,
-    remember: (session, name, addresses) => names.remember(session, name, addresses),
+    // An answer may come when the session is over.
+    remember(session, name, addresses) {
+      if (sessions.get(session) !== null) names.remember(session, name, addresses);
+    },
   });
 
   const arrivals = {

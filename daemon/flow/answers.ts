@@ -39,6 +39,8 @@ interface Asker {
   /** Questions beyond its bounds that are not on record yet, and when the last record of such was. */
   over: number;
   told: number;
+  /** Of the last of them. */
+  about: EventFields;
 }
 
 /** Questions of one session that wait for an upstream. */
@@ -61,7 +63,9 @@ export class Answers {
   }
 
   forget(session: string): void {
+    const asker = this.#askers.get(session);
     this.#askers.delete(session);
+    if (asker !== undefined && asker.over > 0) this.#record(flooded(asker), 'operation');
   }
 
   /** Never throws: a datagram that goes wrong is dropped, and that is recorded. */
@@ -129,7 +133,7 @@ export class Answers {
   #asker(session: string): Asker {
     let asker = this.#askers.get(session);
     if (asker === undefined) {
-      asker = { allowance: this.responder.allowance(), asking: 0, over: 0, told: 0 };
+      asker = { allowance: this.responder.allowance(), asking: 0, over: 0, told: 0, about: {} };
       this.#askers.set(session, asker);
     }
     return asker;
@@ -153,15 +157,14 @@ export class Answers {
   /** A flood must not fill the record: one event a second says how many there were. */
   async #tooMany(asker: Asker, { about, inquiry, op }: Asked, now: number): Promise<Buffer> {
     asker.over++;
-    const refusal: Refusal = { code: 'NAME_LIMIT', message: 'sluice: the session asks for names too fast' };
+    asker.about = { ...about, op, verb: inquiry.type, text: inquiry.operation.text };
     if (now - asker.told >= QUIET) {
       asker.told = now;
-      const message = `${refusal.message}: ${asker.over} refused, the last ${inquiry.operation.text}`;
+      const event = flooded(asker);
       asker.over = 0;
-      const denied = { decision: 'deny', reason: message, error: refusal.code, message } as const;
-      await this.#parts.recorder.record({ type: 'operation', ...about, op, verb: inquiry.type, ...denied }).committed();
+      await this.#parts.recorder.record({ type: 'operation', ...event }).committed();
     }
-    return inquiry.refuse(refusal, true);
+    return inquiry.refuse({ code: 'NAME_LIMIT', message: TOO_FAST }, true);
   }
 
   #recordOperation(
@@ -201,13 +204,20 @@ export class Answers {
     this.#record({ ...result, ...error, ...(told.message === undefined ? {} : { message: told.message }) }, 'result');
   }
 
-  #record(fields: EventFields, type: 'fault' | 'result'): void {
+  #record(fields: EventFields, type: 'fault' | 'operation' | 'result'): void {
     try {
       this.#parts.recorder.record({ type, ...fields });
     } catch (error) {
       this.#parts.onFault(error, fields.flow ?? '');
     }
   }
+}
+
+const TOO_FAST = 'sluice: the session asks for names too fast';
+
+function flooded({ about, over }: Asker): EventFields {
+  const message = `${TOO_FAST}: ${over} refused, this is the last of them`;
+  return { ...about, decision: 'deny', reason: message, error: 'NAME_LIMIT', message };
 }
 
 interface Asked {
