@@ -62,6 +62,18 @@ asyncio.run(main())`);
     );
     assert.match(s_client.stdout, /200 OK/);
   });
+  test('git', { skip: without('/usr/bin/git') }, async () => {
+    const { stdout, stderr } = await sh(
+      `GIT_SSL_CAINFO=${site.ca} git ls-remote https://mirror.shop.test:${site.tls}/repo.git`,
+    );
+    assert.equal(stdout, `${'17'.repeat(20)}\trefs/heads/main\n`, stderr);
+  });
+  test('npm', { skip: without('/usr/bin/npm') }, async () => {
+    const { stdout, stderr } = await sh(
+      `HOME=$(mktemp -d) npm_config_update_notifier=false npm view left-pad version --cafile ${site.ca} --registry https://mirror.shop.test:${site.tls}/`,
+    );
+    assert.equal(stdout.trim(), '1.3.0', stderr);
+  });
   test('Go', { skip: without('/usr/bin/gron') }, async () => {
     const { stdout, stderr } = await sh(
       `SSL_CERT_FILE=${site.ca} GODEBUG=netdns=go gron https://mirror.shop.test:${site.tls}/`,

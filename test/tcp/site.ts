@@ -14,6 +14,17 @@ import { type Stack, startStack } from '../harness/stack.ts';
 export const hashOf = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 export const BODY = Buffer.from(Array.from({ length: 1 << 21 }, (_, i) => (i * 7 + (i >> 8)) & 0xff));
 
+/** A repository as git reads one without a server of its own, and one package as npm and pip ask for it. */
+const PAGES: Readonly<Record<string, string | Buffer>> = {
+  '/big': BODY,
+  '/repo.git/info/refs': `${'17'.repeat(20)}\trefs/heads/main\n`,
+  '/left-pad': JSON.stringify({
+    name: 'left-pad',
+    'dist-tags': { latest: '1.3.0' },
+    versions: { '1.3.0': { name: 'left-pad', version: '1.3.0', dist: { tarball: 'https://mirror.shop.test/x.tgz' } } },
+  }),
+};
+
 export interface Site {
   readonly stack: Stack;
   readonly dns: DnsServer;
@@ -46,7 +57,8 @@ export async function openSite(): Promise<Site> {
   const names = ['mirror.shop.test', 'files.shop.test', 'other.shop.test', 'noname.shop.test', 'hidden.shop.test'];
   const leaf = await authority.leafFor([...names, 'any.shop.test', 'held.shop.test']);
   const web = http.createServer((request, response) => {
-    if (request.method === 'GET') response.end(request.url === '/big' ? BODY : `hello from ${request.headers.host}\n`);
+    const page = PAGES[(request.url ?? '').replace(/\?.*$/, '')];
+    if (request.method === 'GET') response.end(page ?? `hello from ${request.headers.host}\n`);
     else {
       const hash = createHash('sha256');
       request.on('data', (chunk) => hash.update(chunk)).on('end', () => response.end(hash.digest('hex')));
