@@ -39,8 +39,9 @@ export async function startDns(records: readonly string[], port = 0): Promise<Dn
     ...records,
   ];
   const child = spawn(
-    DNSMASQ,
-    options.map((option) => `--${option}`),
+    // When whoever started it is killed, the kernel stops it.
+    'setpriv',
+    ['--pdeathsig', 'TERM', DNSMASQ, ...options.map((option) => `--${option}`)],
     { stdio: ['ignore', 'ignore', 'pipe'], detached: true },
   );
   let log = '';

@@ -18,7 +18,11 @@ describe('passed unread', { skip: stackMissing() ?? dnsMissing() ?? false }, () 
   const sh = (script: string) => site.stack.run(['sh', '-c', script]);
   const curl = (url: string, more = '') => sh(`curl -sS --cacert ${site.ca} ${more} ${url}`);
   const python = async (code: string) => {
-    const { stdout, stderr } = await site.stack.run(['python3', '-c', `import socket, ssl, sys\n${code}`]);
+    const { stdout, stderr } = await site.stack.run([
+      'python3',
+      '-c',
+      `import socket, ssl, sys\nsocket.setdefaulttimeout(20)\n${code}`,
+    ]);
     return stdout.trim() + stderr;
   };
   const last = async (resource: string, type: string) =>
