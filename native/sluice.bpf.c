@@ -6,6 +6,12 @@
  *   sockops, client   at the SYN: copies the origin to `pending`, keyed by what both ends see of the connection
  *   sockops, daemon   at the last step of the handshake: moves it to `accepted` (on the accepted socket)
  *
+ * UDP is turned where it is for port 53, and refused otherwise:
+ *
+ *   connect4/6, sendmsg4/6   the same, on the client's socket
+ *   egress                   copies the origin to `datagrams`, keyed by what the daemon will see of the datagram
+ *   recvmsg4/6               gives the client the address back that it asked
+ *
  * The rest closes what connect() does not cover. Whatever is not understood here is refused; a connection whose origin
  * got lost (full map, no memory) is accepted without one, and the daemon refuses it.
  */
@@ -65,7 +71,7 @@ struct {
 	__type(value, struct sluice_origin);
 } accepted SEC(".maps");
 
-/* Marks the sockets on which a process of the daemon's cgroup listens. */
+/* Marks the sockets on which a process of the daemon's cgroup listens, and its UDP sockets. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -80,12 +86,13 @@ struct {
 	__type(value, struct sluice_listener);
 } listener SEC(".maps");
 
+/* LRU, as what the daemon's full socket drops is never taken out. The daemon takes each entry that it reads. */
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct sluice_host);
-} host SEC(".maps");
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, SLUICE_DATAGRAMS_MAX);
+	__type(key, struct sluice_datagram_key);
+	__type(value, struct sluice_origin);
+} datagrams SEC(".maps");
 
 /* Room to walk a path in: 512 bytes, since the verifier wants offset and length bounded apart. Never pinned. */
 struct path_room {
@@ -126,22 +133,6 @@ static __always_inline __u16 listener_port(void)
 	struct sluice_listener *l = bpf_map_lookup_elem(&listener, &zero);
 
 	return l ? l->port : 0;
-}
-
-static __always_inline int is_resolver(const struct address *a)
-{
-	__u32 zero = 0;
-	struct sluice_host *h = bpf_map_lookup_elem(&host, &zero);
-
-	if (!h)
-		return 0;
-	for (__u32 i = 0; i < SLUICE_RESOLVERS_MAX; i++) {
-		const struct address *known = (const struct address *)h->resolver[i];
-
-		if (i < h->resolvers && known->half[0] == a->half[0] && known->half[1] == a->half[1])
-			return 1;
-	}
-	return 0;
 }
 
 /* Inode number of the helper's pid namespace, which is that of whoever reads the record. */
@@ -225,10 +216,10 @@ static __always_inline void read_exe(struct sluice_origin *origin)
 }
 
 /*
- * True when a socket of the daemon listens where connections are turned to. While the daemon is dead another process
+ * True when a socket of the daemon listens where connections and datagrams are turned to. While the daemon is dead another process
  * could take its port; agents must not reach that one. Also true in no network namespace but the daemon's.
  */
-static __always_inline int daemon_listens(struct bpf_sock_addr *ctx, int v6, __u16 port)
+static __always_inline int daemon_listens(void *ctx, int udp, int v6, __u16 port)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *sk;
@@ -238,12 +229,14 @@ static __always_inline int daemon_listens(struct bpf_sock_addr *ctx, int v6, __u
 		tuple.ipv6.saddr[3] = bpf_htonl(1);
 		tuple.ipv6.daddr[3] = bpf_htonl(1);
 		tuple.ipv6.dport = bpf_htons(port);
-		sk = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+		sk = udp ? bpf_sk_lookup_udp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0)
+			 : bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 	} else {
 		tuple.ipv4.saddr = bpf_htonl(LOOPBACK4);
 		tuple.ipv4.daddr = bpf_htonl(LOOPBACK4);
 		tuple.ipv4.dport = bpf_htons(port);
-		sk = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+		sk = udp ? bpf_sk_lookup_udp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0)
+			 : bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 	}
 	if (!sk)
 		return 0;
@@ -326,17 +319,22 @@ static __always_inline int refuse_connection(void)
 	return REFUSE;
 }
 
-/* Remembers the origin and answers whether the connection may be turned to the daemon at port *to. */
+/* Remembers the origin and answers whether the connection or datagram may be turned to the daemon at port *to. */
 static __always_inline int admit(struct bpf_sock_addr *ctx, const struct address *address, __u16 port, int v6, __u16 *to)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct sluice_origin *origin;
 	__u64 id, *birth;
 
-	if (ctx->protocol == IPPROTO_UDP)
-		return port == SLUICE_DNS_PORT && is_resolver(address) ? PASS : REFUSE;
-	if (ctx->protocol != IPPROTO_TCP || ctx->type != SOCK_STREAM || !sk)
+	if (!sk)
 		return REFUSE;
+	if (ctx->protocol == IPPROTO_UDP) {
+		/* At once, so that QUIC falls back to TCP without a timeout. */
+		if (ctx->type != SOCK_DGRAM || port != SLUICE_DNS_PORT)
+			return REFUSE;
+	} else if (ctx->protocol != IPPROTO_TCP || ctx->type != SOCK_STREAM) {
+		return REFUSE;
+	}
 	/* Bound to another interface, packets for 127.0.0.1 would leave the host. */
 	if (sk->bound_dev_if != 0 && sk->bound_dev_if != IFINDEX_LO)
 		return REFUSE;
@@ -347,7 +345,7 @@ static __always_inline int admit(struct bpf_sock_addr *ctx, const struct address
 		return REFUSE;
 
 	*to = listener_port();
-	if (*to == 0 || !daemon_listens(ctx, v6, *to))
+	if (*to == 0 || !daemon_listens(ctx, ctx->protocol == IPPROTO_UDP, v6, *to))
 		return refuse_connection();
 
 	origin = bpf_sk_storage_get(&origins, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -356,7 +354,7 @@ static __always_inline int admit(struct bpf_sock_addr *ctx, const struct address
 	__builtin_memcpy(origin->address, address->byte, sizeof(origin->address));
 	origin->port = port;
 	origin->family = ctx->family;
-	origin->protocol = IPPROTO_TCP;
+	origin->protocol = ctx->protocol;
 	origin->cgroup_id = id;
 	origin->netns_cookie = bpf_get_netns_cookie(ctx);
 	origin->socket_cookie = bpf_get_socket_cookie(ctx);
@@ -371,8 +369,7 @@ static __always_inline int admit(struct bpf_sock_addr *ctx, const struct address
 	return PASS;
 }
 
-SEC("cgroup/connect4")
-int connect4(struct bpf_sock_addr *ctx)
+static __always_inline int turn4(struct bpf_sock_addr *ctx)
 {
 	/* 0.0.0.0 stands for this host (ip_route_connect in include/net/route.h). */
 	__u32 ip4 = ctx->user_ip4 ? ctx->user_ip4 : bpf_htonl(LOOPBACK4);
@@ -385,15 +382,12 @@ int connect4(struct bpf_sock_addr *ctx)
 	}
 	if (admit(ctx, &address, bpf_ntohs(ctx->user_port), 0, &to) != PASS)
 		return REFUSE;
-	if (to) {
-		ctx->user_ip4 = bpf_htonl(LOOPBACK4);
-		ctx->user_port = bpf_htons(to);
-	}
+	ctx->user_ip4 = bpf_htonl(LOOPBACK4);
+	ctx->user_port = bpf_htons(to);
 	return PASS;
 }
 
-SEC("cgroup/connect6")
-int connect6(struct bpf_sock_addr *ctx)
+static __always_inline int turn6(struct bpf_sock_addr *ctx)
 {
 	struct address address;
 	__u16 to = 0;
@@ -414,19 +408,28 @@ int connect6(struct bpf_sock_addr *ctx)
 	}
 	if (admit(ctx, &address, bpf_ntohs(ctx->user_port), !v4, &to) != PASS)
 		return REFUSE;
-	if (to) {
-		ctx->user_ip6[0] = 0;
-		ctx->user_ip6[1] = 0;
-		ctx->user_ip6[2] = v4 ? bpf_htonl(0xffff) : 0;
-		ctx->user_ip6[3] = v4 ? bpf_htonl(LOOPBACK4) : bpf_htonl(1);
-		ctx->user_port = bpf_htons(to);
-	}
+	ctx->user_ip6[0] = 0;
+	ctx->user_ip6[1] = 0;
+	ctx->user_ip6[2] = v4 ? bpf_htonl(0xffff) : 0;
+	ctx->user_ip6[3] = v4 ? bpf_htonl(LOOPBACK4) : bpf_htonl(1);
+	ctx->user_port = bpf_htons(to);
 	return PASS;
 }
 
-/* The client sees the peer that it asked for. */
-SEC("cgroup/getpeername4")
-int getpeername4(struct bpf_sock_addr *ctx)
+SEC("cgroup/connect4")
+int connect4(struct bpf_sock_addr *ctx)
+{
+	return turn4(ctx);
+}
+
+SEC("cgroup/connect6")
+int connect6(struct bpf_sock_addr *ctx)
+{
+	return turn6(ctx);
+}
+
+/* Whoever the client asked, where it would see the daemon. */
+static __always_inline int turn_back4(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct sluice_origin *origin = sk ? bpf_sk_storage_get(&origins, sk, 0, 0) : NULL;
@@ -438,8 +441,7 @@ int getpeername4(struct bpf_sock_addr *ctx)
 	return PASS;
 }
 
-SEC("cgroup/getpeername6")
-int getpeername6(struct bpf_sock_addr *ctx)
+static __always_inline int turn_back6(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct sluice_origin *origin = sk ? bpf_sk_storage_get(&origins, sk, 0, 0) : NULL;
@@ -454,6 +456,31 @@ int getpeername6(struct bpf_sock_addr *ctx)
 		ctx->user_port = bpf_htons(origin->port);
 	}
 	return PASS;
+}
+
+SEC("cgroup/getpeername4")
+int getpeername4(struct bpf_sock_addr *ctx)
+{
+	return turn_back4(ctx);
+}
+
+SEC("cgroup/getpeername6")
+int getpeername6(struct bpf_sock_addr *ctx)
+{
+	return turn_back6(ctx);
+}
+
+/* Resolvers take no answer from an address that they did not ask. */
+SEC("cgroup/recvmsg4")
+int recvmsg4(struct bpf_sock_addr *ctx)
+{
+	return ctx->user_port == bpf_htons(listener_port()) ? turn_back4(ctx) : PASS;
+}
+
+SEC("cgroup/recvmsg6")
+int recvmsg6(struct bpf_sock_addr *ctx)
+{
+	return ctx->user_port == bpf_htons(listener_port()) ? turn_back6(ctx) : PASS;
 }
 
 /* By allowing two kinds: raw, ping, MPTCP, SCTP, UDP-Lite and what comes later have no way past connect(). */
@@ -495,24 +522,29 @@ int bind6(struct bpf_sock_addr *ctx)
 }
 
 /* Runs for datagrams with an address; those on a connected socket went through connect4/6. */
+/*
+ * True for send() on an AF_INET6 socket that connect6 turned to the daemon's IPv4 address: the kernel then names that
+ * address itself and comes through sendmsg4 (udpv6_sendmsg, net/ipv6/udp.c).
+ */
+static __always_inline int was_turned(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	__u16 port = listener_port();
+
+	return ctx->family == AF_INET6 && sk && sk->state == BPF_TCP_ESTABLISHED && port != 0 &&
+	       ctx->user_port == bpf_htons(port) && ctx->user_ip4 == bpf_htonl(LOOPBACK4);
+}
+
 SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
-	struct address address = mapped(ctx->user_ip4);
-
-	return bpf_ntohs(ctx->user_port) == SLUICE_DNS_PORT && is_resolver(&address) ? PASS : REFUSE;
+	return was_turned(ctx) ? PASS : turn4(ctx);
 }
 
 SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
-	struct address address;
-
-	address.word[0] = ctx->user_ip6[0];
-	address.word[1] = ctx->user_ip6[1];
-	address.word[2] = ctx->user_ip6[2];
-	address.word[3] = ctx->user_ip6[3];
-	return bpf_ntohs(ctx->user_port) == SLUICE_DNS_PORT && is_resolver(&address) ? PASS : REFUSE;
+	return turn6(ctx);
 }
 
 /* One end of a packet, as the packet filters need it. */
@@ -640,17 +672,60 @@ static __always_inline int within(struct __sk_buff *skb, int out)
 	return pass;
 }
 
-/* The backstop: whatever way a packet took, it goes to the daemon, to a resolver, within the session, or nowhere. */
+/*
+ * Lets the daemon know whose datagram it will read. One of which it could not know is not sent, nor is one of a socket
+ * that was connected before the daemon died.
+ */
+static __always_inline int announce(struct __sk_buff *skb, const struct end *to)
+{
+	struct sluice_datagram_key key = {};
+	struct sluice_origin *origin;
+	struct bpf_sock *sk = skb->sk;
+	struct address near;
+	struct udphdr udp;
+	int at;
+
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
+	origin = sk ? bpf_sk_storage_get(&origins, sk, 0, 0) : NULL;
+	if (!origin || !daemon_listens(skb, 1, !is_mapped(&to->address), to->port))
+		return REFUSE;
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		struct iphdr ip;
+
+		if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) < 0)
+			return REFUSE;
+		at = ip.ihl * 4;
+		near = mapped(ip.saddr);
+	} else {
+		struct ipv6hdr ip;
+
+		if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) < 0)
+			return REFUSE;
+		at = sizeof(ip);
+		__builtin_memcpy(near.byte, &ip.saddr, sizeof(near.byte));
+	}
+	if (bpf_skb_load_bytes(skb, at, &udp, sizeof(udp)) < 0 ||
+	    bpf_skb_load_bytes(skb, at + sizeof(udp), key.begin, sizeof(key.begin)) < 0)
+		return REFUSE;
+	/* Known since connect() or sendto(); the helper that reads it here is of a later kernel. */
+	key.netns_cookie = origin->netns_cookie;
+	__builtin_memcpy(key.address, near.byte, sizeof(key.address));
+	key.port = bpf_ntohs(udp.source);
+	key.length = bpf_ntohs(udp.len) - sizeof(udp);
+	return bpf_map_update_elem(&datagrams, &key, origin, BPF_ANY) == 0 ? PASS : REFUSE;
+}
+
+/* The backstop: whatever way a packet took, it goes to the daemon, within the session, or nowhere. */
 static __always_inline int may_travel(struct __sk_buff *skb, int out)
 {
 	struct end end = {};
 	int protocol = far_end(skb, out, &end);
 
-	if (protocol == IPPROTO_TCP)
-		return is_daemon(skb, &end) ? PASS : within(skb, out);
-	if (protocol == IPPROTO_UDP)
-		return end.port == SLUICE_DNS_PORT && is_resolver(&end.address) ? PASS : REFUSE;
-	return REFUSE;
+	if (protocol < 0)
+		return REFUSE;
+	if (!is_daemon(skb, &end))
+		return protocol == IPPROTO_TCP ? within(skb, out) : REFUSE;
+	return out && protocol == IPPROTO_UDP ? announce(skb, &end) : PASS;
 }
 
 SEC("cgroup_skb/egress")
@@ -767,4 +842,14 @@ int daemon_sockops(struct bpf_sock_ops *ops)
 		bpf_sk_storage_get(&listeners, sk, &one, BPF_SK_STORAGE_GET_F_CREATE);
 	}
 	return 1;
+}
+
+SEC("cgroup/sock_create")
+int daemon_sock_create(struct bpf_sock *ctx)
+{
+	__u32 one = 1;
+
+	if (ctx->type == SOCK_DGRAM && ctx->protocol == IPPROTO_UDP)
+		bpf_sk_storage_get(&listeners, ctx, &one, BPF_SK_STORAGE_GET_F_CREATE);
+	return PASS;
 }

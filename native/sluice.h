@@ -14,8 +14,9 @@
 
 #define SLUICE_COMM_LEN 16
 #define SLUICE_EXE_LEN 256
-#define SLUICE_RESOLVERS_MAX 8
 #define SLUICE_PENDING_DEFAULT 16384
+#define SLUICE_DATAGRAMS_MAX 16384
+#define SLUICE_DATAGRAM_BEGIN 16
 #define SLUICE_DNS_PORT 53
 #define SLUICE_UNIX_NAME_LEN 108 /* sun_path, unix(7) */
 #define SLUICE_UNIX_NAMES_MAX 64
@@ -25,11 +26,12 @@
 #define SLUICE_PIN_ACCEPTED "accepted" /* accepted socket -> struct sluice_origin; the daemon reads it */
 #define SLUICE_PIN_LISTENER "listener" /* struct sluice_listener; the daemon writes it */
 #define SLUICE_PIN_UNIX "unix_names"   /* struct sluice_unix_name -> __u32; the helper and the daemon write it */
+#define SLUICE_PIN_DATAGRAMS "datagrams" /* struct sluice_datagram_key -> struct sluice_origin; the daemon takes from it */
 
 /* Session ids: 128 random bits in lower-case hex. */
 #define SLUICE_SESSION_LEN 32
 
-/* What the kernel knew when a process called connect(). */
+/* What the kernel knew when a process called connect(), or sent a datagram by sendto(). */
 struct sluice_origin {
 	__u8 address[16];     /* where the process meant to go; IPv4 as ::ffff:a.b.c.d, network order */
 	__u64 cgroup_id;      /* cgroup v2 of the process, which is the session */
@@ -39,10 +41,10 @@ struct sluice_origin {
 	__u32 pid;            /* thread group, in the initial pid namespace */
 	__u32 uid;            /* in the initial user namespace */
 	__u32 gid;
-	__u32 isn;            /* initial sequence number: ties the accepted socket to this very connect() */
+	__u32 isn;            /* initial sequence number: ties the accepted socket to this very connect(); UDP: 0 */
 	__u16 port;           /* where the process meant to go */
 	__u8 family;          /* AF_INET or AF_INET6: of the client's socket, so 10 for a v4-mapped address */
-	__u8 protocol;        /* IPPROTO_TCP */
+	__u8 protocol;        /* IPPROTO_TCP or IPPROTO_UDP */
 	__u16 exe_len;        /* bytes used of `exe`; 0: unknown */
 	__u8 pad[2];
 	char comm[SLUICE_COMM_LEN];
@@ -61,17 +63,24 @@ struct sluice_pending_key {
 	__u8 pad[6];
 };
 
-/* Written by the daemon. port 0, as at the beginning, means that every connect() of an agent is refused. */
-struct sluice_listener {
-	__u16 port; /* on 127.0.0.1 and ::1 */
-	__u8 pad[6];
+/*
+ * Key of a datagram between its sending and the daemon's reading of it: the client's end, and what it says. Its first
+ * bytes hold a DNS query's id, flags, counts and the beginning of its name, so that an entry can't be taken for that of
+ * the port's next user.
+ */
+struct sluice_datagram_key {
+	__u64 netns_cookie;
+	__u8 address[16];
+	__u8 begin[SLUICE_DATAGRAM_BEGIN]; /* of the payload; shorter ones are not sent */
+	__u16 port;
+	__u16 length; /* of the payload */
+	__u8 pad[4];
 };
 
-/* Written by the helper. */
-struct sluice_host {
-	__u32 resolvers; /* how many of the addresses below count */
-	__u32 pad;
-	__u8 resolver[SLUICE_RESOLVERS_MAX][16]; /* DNS over UDP goes here and nowhere else */
+/* Written by the daemon. port 0, as at the beginning, means that every connect() of an agent is refused. */
+struct sluice_listener {
+	__u16 port; /* on 127.0.0.1 and ::1, TCP and UDP */
+	__u8 pad[6];
 };
 
 /*
@@ -93,7 +102,8 @@ _Static_assert(offsetof(struct sluice_origin, comm) == 72, "layout of sluice_ori
 _Static_assert(offsetof(struct sluice_origin, exe) == 88, "layout of sluice_origin");
 _Static_assert(sizeof(struct sluice_pending_key) == 32, "layout of sluice_pending_key");
 _Static_assert(sizeof(struct sluice_listener) == 8, "layout of sluice_listener");
-_Static_assert(sizeof(struct sluice_host) == 136, "layout of sluice_host");
+_Static_assert(sizeof(struct sluice_datagram_key) == 48, "layout of sluice_datagram_key");
+_Static_assert(offsetof(struct sluice_datagram_key, port) == 40, "layout of sluice_datagram_key");
 #endif
 
 #endif

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { SluiceError } from '../core/errors.ts';
+import { resolverOf } from './resolvers.ts';
 
 const path = z.string().refine(isAbsolute, { error: 'has to be an absolute path' });
 
@@ -15,6 +16,12 @@ const schema = z.strictObject({
   helperSocket: path.optional().describe('Absent: helper.sock in runDir.'),
   pinDir: path.optional().describe('Where sluice-helper pinned its maps. Absent: bpf in runDir.'),
   library: path.default('/usr/lib/sluice/libsluice.so'),
+  resolvers: z
+    .array(z.string().refine((text) => resolverOf(text) !== null, { error: 'has to be an address, or address:port' }))
+    .min(1)
+    .max(8)
+    .optional()
+    .describe('Whom sluiced asks for names: `10.0.0.2`, `127.0.0.1:5353`, `[2001:db8::2]:53`. Absent: resolv.conf(5).'),
   listen: z
     .strictObject({ port: z.number().int().min(0).max(65535).default(0).describe('0: any free port.') })
     .prefault({}),

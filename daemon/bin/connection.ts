@@ -1,4 +1,5 @@
 /** A connection of sluice's own to a PostgreSQL database, for its catalog: never writing. */
+import type { LookupFunction } from 'node:net';
 import type { Credential, Resource } from '../core/resource.ts';
 import { connectUpstream, UpstreamChannel } from '../flow/channel.ts';
 import type { Connection } from '../protocols/postgres/databases.ts';
@@ -18,11 +19,12 @@ export async function connectCatalog(
   credential: Credential,
   account: string,
   database: string,
+  lookup?: LookupFunction,
 ): Promise<Connection> {
   const login = new AbortController();
   const timer = setTimeout(() => login.abort(), LOGIN);
   try {
-    const channel = new UpstreamChannel(await connectUpstream(resource, login.signal), login.signal, resource);
+    const channel = new UpstreamChannel(await connectUpstream(resource, login.signal, lookup), login.signal, resource);
     try {
       const binding = await encrypt({ resource }, channel, credential.clientCertificate);
       const client = await QueryClient.login(channel, {

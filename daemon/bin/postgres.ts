@@ -1,4 +1,5 @@
 /** Puts the PostgreSQL protocol together with masking, parser and catalogs. */
+import type { LookupFunction } from 'node:net';
 import { join } from 'node:path';
 import type { Obligations } from '../core/mask.ts';
 import type { Resource } from '../core/resource.ts';
@@ -23,6 +24,8 @@ export interface PostgresOptions {
   /** Path of libsluice.so. */
   readonly library: string;
   readonly statementBytes: number;
+  /** How addresses of resources are found. Absent: as the C library finds them. */
+  readonly lookup?: LookupFunction;
   onFault(error: unknown): void;
 }
 
@@ -70,7 +73,7 @@ export async function openPostgres(options: PostgresOptions): Promise<OpenedPost
     // Same account, same credential as the flows.
     connect: async (resource, account, database) => {
       const credential = resource.credential === undefined ? {} : await options.credentials.read(resource.credential);
-      return connectCatalog(resource, credential, account, database);
+      return connectCatalog(resource, credential, account, database, options.lookup);
     },
     onFault: options.onFault,
   });

@@ -86,14 +86,24 @@ const commands: Commands = {
   policy: {
     summary: 'write, test and review policy',
     load: async () => {
-      const [{ policyCommand }, { reloadCommand }, { postgresOptions }, { DETECTOR_NAMES }] = await Promise.all([
+      const [
+        { policyCommand },
+        { reloadCommand },
+        { postgresOptions },
+        { TCP_UNREAD, tcpOptions },
+        { DETECTOR_NAMES },
+      ] = await Promise.all([
         import('../cli/policy.ts'),
         import('../cli/reload.ts'),
         import('../protocols/postgres/options.ts'),
+        import('../protocols/tcp/options.ts'),
         import('../masking/detectors/table.ts'),
       ]);
       const command = policyCommand({
-        kit: { protocols: { postgres: { options: postgresOptions } }, detectors: DETECTOR_NAMES },
+        kit: {
+          protocols: { postgres: { options: postgresOptions }, tcp: { options: tcpOptions, unread: TCP_UNREAD } },
+          detectors: DETECTOR_NAMES,
+        },
         classifier: async (database) => (await import('./classifier.ts')).openClassifier(database),
         recorded,
         out: process.stdout,

@@ -13,28 +13,39 @@ import { SluiceError } from '../core/errors.ts';
 import type { Session } from '../core/principal.ts';
 import { Credentials } from '../credentials/credentials.ts';
 import { Flows } from '../flow/flows.ts';
+import { lookupBy } from '../flow/lookup.ts';
 import { Outbox } from '../flow/outbox.ts';
 import { type FlowParts, LIMITS } from '../flow/parts.ts';
+import { Resolvers } from '../flow/resolvers.ts';
 import { openSend } from '../flow/send.ts';
+import { HostsFile } from '../identify/hosts.ts';
 import { LocalUsers } from '../identify/local.ts';
+import { SessionNames } from '../identify/names.ts';
 import { loginUid, sessionOfPid } from '../identify/process.ts';
 import { Sessions } from '../identify/sessions.ts';
 import { CertificateAuthority } from '../intake/certificates.ts';
+import { Datagrams } from '../intake/datagrams.ts';
 import { openHelper } from '../intake/helper.ts';
 import { openKernel } from '../intake/kernel.ts';
 import { Listener } from '../intake/listener.ts';
 import { Tampering } from '../intake/tampering.ts';
 import { DETECTOR_NAMES } from '../masking/detectors/table.ts';
 import { LivePolicy } from '../policy/live.ts';
+import { dns } from '../protocols/dns/dns.ts';
 import { scramVerifier, verifierText } from '../protocols/postgres/login/scram.ts';
 import { postgresOptions } from '../protocols/postgres/options.ts';
+import { TCP_UNREAD, tcpOptions } from '../protocols/tcp/options.ts';
+import { tcp } from '../protocols/tcp/tcp.ts';
 import { type Config, readConfig } from './config.ts';
 import { boundMemory } from './memory.ts';
 import { openPostgres } from './postgres.ts';
+import { resolvConf, resolverOf } from './resolvers.ts';
 
 /** Sessions whose processes are gone are looked for this often, milliseconds. */
 const RECONCILE = 2_000;
 const SWEEP = 1_000;
+/** Questions for names that wait for resolvers at once, of all sessions. */
+const QUESTIONS = 512;
 
 async function start(config: Config): Promise<() => Promise<void>> {
   const log = pino({ level: config.log, base: null }, pino.destination({ dest: 2, sync: true }));
@@ -55,7 +66,10 @@ async function start(config: Config): Promise<() => Promise<void>> {
   });
   const live = new LivePolicy(
     config.policy,
-    { protocols: { postgres: { options: postgresOptions } }, detectors: DETECTOR_NAMES },
+    {
+      protocols: { postgres: { options: postgresOptions }, tcp: { options: tcpOptions, unread: TCP_UNREAD } },
+      detectors: DETECTOR_NAMES,
+    },
     {
       loaded(policy) {
         audit.record({ type: 'policy.loaded', policy: policy.version });
@@ -70,6 +84,8 @@ async function start(config: Config): Promise<() => Promise<void>> {
   const users = new LocalUsers();
   const approvals = new Approvals({ store: openStore(state('approvals')), recorder: audit, onFault });
   const flows = new Flows();
+  const hosts = new HostsFile();
+  const names = new SessionNames((address) => hosts.namesOf(address));
   const sessions = new Sessions({
     path: state('sessions.json'),
     verifier: (token) => verifierText(scramVerifier(token)),
@@ -79,6 +95,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     onEnd(session) {
       flows.endSession(session.id, new SluiceError('FLOW_NO_SESSION', 'the session has ended'));
       approvals.endSession(session.id);
+      names.forget(session.id);
     },
   });
   await sessions.reconcile();
@@ -88,12 +105,15 @@ async function start(config: Config): Promise<() => Promise<void>> {
   const ca = join(config.runDir, 'daemon/ca.pem');
   writeFileSync(ca, authority.pem, { mode: 0o644 });
 
+  const configured = config.resolvers?.map((text) => resolverOf(text)!);
+  const lookup = configured === undefined ? {} : { lookup: lookupBy(configured, (name) => hosts.addressesOf(name)) };
   const credentials = new Credentials();
   const postgres = await openPostgres({
     credentials,
     stateDir: config.stateDir,
     library: config.library,
     statementBytes: config.limits.statementBytes,
+    ...lookup,
     onFault,
   });
   const parts: FlowParts = {
@@ -105,17 +125,37 @@ async function start(config: Config): Promise<() => Promise<void>> {
     tokenIs: (session, text) => sessions.tokenIs(session, text),
     verifier: (session) => sessions.verifier(session),
     onFault,
+    ...lookup,
     outbox: new Outbox(openSend(config.library)),
     limits: { ...LIMITS, greeting: config.limits.greetingSeconds * 1000, stall: config.limits.stallSeconds * 1000 },
   };
-  flows.serve(parts, new Map([[postgres.protocol.name, postgres.protocol]]));
+  const fromHost = resolvConf();
+  const resolvers = new Resolvers({ servers: () => configured ?? fromHost(), limit: QUESTIONS });
+  const protocols = [postgres.protocol, tcp].map((protocol) => [protocol.name, protocol] as const);
+  flows.serve(parts, new Map(protocols), {
+    responder: dns,
+    ask: resolvers.ask,
+    // An answer may come when the session is over.
+    remember(session, name, addresses) {
+      if (sessions.get(session) !== null) names.remember(session, name, addresses);
+    },
+  });
 
-  const listener = new Listener({
-    origin: (fd) => kernel.origin(fd),
-    session: (cgroupId) => sessions.find(cgroupId),
+  const arrivals = {
+    session: (cgroupId: bigint) => sessions.find(cgroupId),
+    names: (session: string, address: string) => names.of(session, address),
     recorder: audit,
-    arrive: (arrival) => flows.arrive(arrival),
     onFault,
+  };
+  const listener = new Listener({
+    ...arrivals,
+    origin: (fd) => kernel.origin(fd),
+    datagrams: new Datagrams({
+      ...arrivals,
+      origin: (address, port, bytes) => kernel.datagram(address, port, bytes),
+      arrive: (arrival) => flows.datagram(arrival),
+    }),
+    arrive: (arrival) => flows.arrive(arrival),
     limit: config.limits.connections,
   });
   const port = await listener.listen(config.listen.port);

@@ -51,9 +51,30 @@ export const ERRORS = {
     todo: 'see the protocol folder for what is supported',
   },
   PROTOCOL_TIMEOUT: { what: 'a message was begun and not ended in time', todo: 'check the client and the network' },
+  // names
+  NAME_UNKNOWN: {
+    what: 'the name belongs to no resource that this principal may use and stands in no dns entry of the policy',
+    todo: 'ask for the name to be added to the policy',
+  },
+  NAME_TYPE: {
+    what: 'the policy lets the name be asked for, but not for records of this type',
+    todo: 'ask for the type to be added to a dns entry of the policy',
+  },
+  NAME_LIMIT: {
+    what: 'the session asks for too many names, or for one that looks like data',
+    todo: 'ask less often, or have the names written out in the policy',
+  },
+  NAME_INWARD: {
+    what: 'the answer for a name pointed at the host itself, its link or a metadata service',
+    todo: 'correct the record, or say answers: any in a dns entry of the policy',
+  },
+  TLS_NAME: {
+    what: 'the client did not ask, by TLS, for the name of the resource',
+    todo: 'connect by the name of the resource, with SNI and without encrypted client hello',
+  },
   // intake
   FLOW_UNKNOWN: {
-    what: 'a connection came that the kernel did not redirect',
+    what: 'a connection or datagram came that the kernel did not redirect',
     todo: 'connect to the real address from within a session',
   },
   FLOW_NO_SESSION: { what: 'the process does not belong to a running session', todo: 'start it with sluice run' },

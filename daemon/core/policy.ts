@@ -13,6 +13,24 @@ export interface Question {
   readonly now: number;
 }
 
+/** A question for the records of a name, as DNS asks it. */
+export interface NameQuestion {
+  readonly session: Session;
+  /** Lower case, without a last dot; what is no host name by its letters is never known. */
+  readonly name: string;
+  /** `A`, `TXT`: a type's name in the RFCs. */
+  readonly type: string;
+}
+
+export interface NameDecision extends Decision {
+  /** The name may be asked for, if not for this type. */
+  readonly known: boolean;
+  /** Answers may hold addresses of the host itself, of its link, and of metadata services. */
+  readonly inward: boolean;
+  /** The zone, where a pattern `*.zone` alone lets the name be asked for: below it, the agent chose the labels. */
+  readonly zone: string | null;
+}
+
 export interface Policy {
   /** Hash of the content of all files, lower-case hex, 16 characters. */
   readonly version: string;
@@ -20,6 +38,13 @@ export interface Policy {
   /** The resource at this original destination, or null. `names`: DNS names that the session resolved to this address. */
   resourceAt(address: string, port: number, names?: readonly string[]): Resource | null;
   /** Principal of a local identity by the policy's `identities:`; null where none is mapped. */
+  /**
+   * All resources that this destination may mean: several where names of more than one were resolved to the address.
+   * `resourceAt` takes none of them then.
+   */
+  resourcesAt(address: string, port: number, names?: readonly string[]): readonly Resource[];
+  /** Whether this principal may ask for the name: one of a resource that it may use, or one of the policy's `dns`. */
+  resolve(question: NameQuestion): NameDecision;
   principalOf(local: { uid: number; user: string; groups: readonly string[] }): Principal | null;
   decide(question: Question): Decision;
   /** True when `decide` can answer differently for the same operation at another time or text (a `when:` that looks at them): such answers are not cached. */

@@ -34,6 +34,8 @@ export interface Origin {
   /** Where the agent meant to go, textual IPv4 or IPv6 without brackets. */
   readonly address: string;
   readonly port: number;
+  /** Names that this session was given for the address, and those that the host's own file has for it. Lower case. */
+  readonly names: readonly string[];
 }
 
 /** One intercepted connection. */

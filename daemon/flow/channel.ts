@@ -175,8 +175,15 @@ export class UpstreamChannel extends SocketChannel implements Upstream {
   }
 }
 
-/** @throws SluiceError UPSTREAM_UNREACHABLE. */
-export function connectUpstream(resource: Resource, signal: AbortSignal): Promise<net.Socket> {
+/**
+ * `lookup`: how its host's address is found. Absent: as the C library finds it.
+ * @throws SluiceError UPSTREAM_UNREACHABLE.
+ */
+export function connectUpstream(
+  resource: Resource,
+  signal: AbortSignal,
+  lookup?: net.LookupFunction,
+): Promise<net.Socket> {
   return new Promise((resolve, reject) => {
     const socket = net.connect({
       host: resource.host,
@@ -184,6 +191,7 @@ export function connectUpstream(resource: Resource, signal: AbortSignal): Promis
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: 60_000,
+      ...(lookup === undefined ? {} : { lookup }),
     });
     const fail = (cause: Error) => {
       socket.destroy();

@@ -12,7 +12,6 @@ import { refusalFrom } from './verdict.ts';
 
 export interface RunningFlow {
   readonly flow: Flow;
-  readonly resource: Resource;
   /** Ends it; the client is told why. */
   end(error: SluiceError): void;
   /** When an incomplete message of the client's was last added to; 0: none. */
@@ -75,7 +74,9 @@ export function runFlow(options: FlowOptions): RunningFlow {
         ? (refused ?? new SluiceError('PROTOCOL_TIMEOUT', 'the login was not finished in time'))
         : asSluice(cause);
       if (error.code === 'INTERNAL') parts.onFault(cause, flow.id);
-      channel.write(protocol.farewell(refusalFrom(error)));
+      const last = protocol.farewell(refusalFrom(error));
+      if (last.length > 0) channel.write(last);
+      else channel.socket.resetAndDestroy();
       end = { ...end, error };
     } finally {
       clearTimeout(timer);
@@ -88,7 +89,6 @@ export function runFlow(options: FlowOptions): RunningFlow {
 
   return {
     flow,
-    resource,
     ended: ended.catch((error) => {
       // The flow could not even be recorded.
       const told = asSluice(error);
@@ -180,7 +180,7 @@ class GreetingHost implements Host {
   }
 
   async connect(): Promise<Upstream> {
-    const socket = await connectUpstream(this.resource, this.#signal);
+    const socket = await connectUpstream(this.resource, this.#signal, this.#parts.lookup);
     const upstream = new UpstreamChannel(socket, this.#signal, this.resource);
     this.#upstreams.add(upstream);
     return upstream;

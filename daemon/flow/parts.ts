@@ -1,4 +1,5 @@
 /** What a flow is given to work with. The entry of the daemon puts the stages in; a flow knows none of them by name. */
+import type { LookupFunction } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import type { ApprovalTerms } from '../core/decision.ts';
 import type { SluiceError } from '../core/errors.ts';
@@ -50,6 +51,8 @@ export interface FlowParts {
   verifier(session: Session): string | null;
   /** A fault that no client is told of in full. */
   onFault(error: unknown, flow: string): void;
+  /** How addresses of resources are found. Absent: as the C library finds them. */
+  readonly lookup?: LookupFunction;
   readonly outbox: Outbox;
   readonly limits: FlowLimits;
 }

@@ -58,6 +58,9 @@ export class Relay implements Outlet {
   #held: { readonly chunk: Buffer; readonly receipt: Receipt | null }[] = [];
   /** The client said goodbye. */
   #leaving = false;
+  /** The client, or the upstream, ended its side while an act waited. */
+  #silent = false;
+  #spent = false;
   #bytesIn = 0;
   #bytesOut = 0;
   #ended = false;
@@ -95,22 +98,29 @@ export class Relay implements Outlet {
     this.#operations = new Operations(options.parts, flowFields(options.flow, options.resource, options.opened));
     options.opened.onCancel(() => this.#cancelHold?.abort());
     this.#listen();
+    if (this.#codec.halves) this.#client.allowHalfOpen = this.#upstream.allowHalfOpen = true;
     this.#send(options.opened.welcome);
     if (options.upstream.left.length > 0) this.#fromUpstream(options.upstream.left);
     if (options.client.left.length > 0) this.#fromClient(options.client.left);
+    // A codec may have something to decide before anybody spoke.
+    else if (!this.#busy) this.#pump();
     this.#client.resume();
     this.#upstream.resume();
   }
 
   #listen(): void {
     this.#client.on('drain', () => this.#upstream.resume());
-    this.#client.on('end', () => this.#finish());
+    this.#client.on('end', () => this.#saidAll());
     this.#client.on('close', () => this.#finish());
     this.#client.on('error', () => this.#finish());
     this.#upstream.on('drain', () => this.#resumeClient());
     this.#upstream.on('end', () => this.#lost());
     this.#upstream.on('close', () => this.#lost());
-    this.#upstream.on('error', () => this.#lost());
+    this.#upstream.on('error', () => {
+      if (this.#codec.halves)
+        this.#fail(new SluiceError('UPSTREAM_LOST', `${this.#resource.name} reset the connection`));
+      else this.#lost();
+    });
   }
 
   // ---------------------------------------------------------------- from the client
@@ -129,6 +139,21 @@ export class Relay implements Outlet {
       this.#pump();
     } catch (error) {
       this.#fail(error);
+    }
+  }
+
+  /** The client ends its side: what it said before goes upstream first. */
+  #saidAll(): void {
+    if (!this.#codec.halves) this.#finish();
+    else if (this.#busy) this.#silent = true;
+    else if (!this.#ended) {
+      if (this.#codec.partial) {
+        this.#finish();
+        return;
+      }
+      this.#leaving = true;
+      this.#outward.finish();
+      this.#upstream.end();
     }
   }
 
@@ -153,6 +178,8 @@ export class Relay implements Outlet {
               this.#ahead = 0;
               this.#resumeClient();
               if (!this.#ended) this.#pump();
+              if (this.#silent) this.#saidAll();
+              if (this.#spent) this.#lost();
             },
             (error) => this.#fail(error),
           );
@@ -283,7 +310,7 @@ export class Relay implements Outlet {
       rule: decision.rule,
       reason: decision.reason,
       flowId: this.#flow.id,
-      account: this.#opened.account,
+      ...(this.#opened.account === undefined ? {} : { account: this.#opened.account }),
       ...(this.#opened.database === undefined ? {} : { database: this.#opened.database }),
       ...(parameters === undefined ? {} : { parameters }),
     });
@@ -340,16 +367,19 @@ export class Relay implements Outlet {
     if (this.#ended) return;
     this.#operations.began(ops);
     this.#toUpstream(this.#codec.forward(act, verdict, ops));
+    // What the upstream said before may have waited for this.
+    this.#inward.flush();
   }
 
   #refuse(act: Act, verdict: Verdict | null, refusal: Refusal): void {
     if (this.#ended) return;
+    let told = refusal;
     try {
       this.#operations.recordRefusal(act, verdict, refusal);
-      this.#toUpstream(this.#codec.refuse(act, refusal));
     } catch (error) {
-      this.#toUpstream(this.#codec.refuse(act, refusalFrom(asSluice(error))));
+      told = refusalFrom(asSluice(error));
     }
+    this.#toUpstream(this.#codec.refuse(act, told));
   }
 
   #toUpstream(bytes: Buffer): void {
@@ -453,7 +483,13 @@ export class Relay implements Outlet {
       );
       return;
     }
-    if (this.#leaving) this.#finish();
+    if (this.#codec.halves && this.#busy) this.#spent = true;
+    else if (this.#leaving) this.#finish();
+    else if (this.#codec.halves && !this.#upstream.destroyed) {
+      // It said all; the client need not have.
+      this.#inward.finish();
+      this.#client.end();
+    } else if (this.#codec.halves) this.#finish();
     else this.#fail(new SluiceError('UPSTREAM_LOST', `${this.#resource.name} closed the connection`));
   }
 
@@ -462,8 +498,9 @@ export class Relay implements Outlet {
     if (this.#ended) return;
     const error = asSluice(cause);
     if (error.code === 'INTERNAL') this.#parts.onFault(cause, this.#flow.id);
-    if (this.#codec.atBoundary && this.#client.writable) this.#send(this.#codec.fatal(refusalFrom(error)));
-    this.#finish(error);
+    const last = this.#codec.atBoundary ? this.#codec.fatal(refusalFrom(error)) : null;
+    if (last !== null && last.length > 0 && this.#client.writable) this.#send(last);
+    this.#finish(error, last === null ? this.#codec.halves : last.length === 0);
   }
 
   #faultOf(cause: unknown): Refusal {
@@ -481,12 +518,14 @@ export class Relay implements Outlet {
     if (working) this.#opened.abandon?.().catch((cause) => this.#parts.onFault(cause, this.#flow.id));
   }
 
-  #finish(error?: SluiceError): void {
+  /** `reset`: the client is to see that this is no ordinary end. */
+  #finish(error?: SluiceError, reset = false): void {
     if (this.#ended) return;
     this.#inward.finish();
     this.#ended = true;
     this.#ending.abort();
-    this.#client.end();
+    if (reset) this.#client.resetAndDestroy();
+    else this.#client.end();
     this.#upstream.destroy();
     // A client that does not read any more would keep the socket open for ever.
     this.#client.setTimeout(5_000, () => this.#client.destroy());
@@ -509,7 +548,7 @@ export function flowFields(flow: Flow, resource: Resource | null, opened: Opened
     address: flow.origin.address,
     port: flow.origin.port,
     ...(resource === null ? {} : { resource: resource.name, protocol: resource.protocol }),
-    ...(opened === null ? {} : { account: opened.account }),
+    ...(opened?.account === undefined ? {} : { account: opened.account }),
     ...(opened?.database === undefined ? {} : { database: opened.database }),
   };
 }

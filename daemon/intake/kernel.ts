@@ -39,15 +39,24 @@ export interface Peer {
   readonly gid: number;
 }
 
+/** What the kernel knows of an origin: all but its names. */
+export type KernelOrigin = Omit<Origin, 'names'>;
+
 export interface Kernel {
   /**
    * Whose connection the accepted socket is, or null when the kernel redirected no such connection: refuse it then.
    * @throws SluiceError INTERNAL when the lookup itself failed, which is no answer either.
    */
-  origin(fd: number): Origin | null;
+  origin(fd: number): KernelOrigin | null;
   /**
-   * Turns agents' connections to this port of 127.0.0.1 and ::1, where this process must listen from within the daemon's
-   * cgroup. 0 refuses them.
+   * Whose datagram was read that came from this address and port, or null when the kernel turned no such datagram here:
+   * drop it then. Answers once for each datagram.
+   * @throws SluiceError INTERNAL when the lookup itself failed
+   */
+  datagram(address: string, port: number, bytes: Buffer): KernelOrigin | null;
+  /**
+   * Turns agents' connections and datagrams to this port of 127.0.0.1 and ::1, where this process must listen from within
+   * the daemon's cgroup. 0 refuses them.
    * @throws SluiceError INTERNAL
    */
   setListener(port: number): void;
@@ -71,6 +80,7 @@ export function openKernel({ pinDir, library }: KernelOptions): Kernel {
   const open = lib.func('void *sluice_open(str, _Out_ uint8 *, size_t)');
   const close = lib.func('void sluice_close(void *)');
   const originOf = lib.func('int sluice_origin_of(void *, int, _Out_ uint8 *)');
+  const datagramOf = lib.func('int sluice_datagram_of(void *, str, uint, const uint8 *, size_t, _Out_ uint8 *)');
   const setListener = lib.func('int sluice_set_listener(void *, uint)');
   const peerOf = lib.func('int sluice_peer(int, _Out_ uint8 *)');
 
@@ -87,6 +97,11 @@ export function openKernel({ pinDir, library }: KernelOptions): Kernel {
     origin(fd) {
       const found: number = originOf(opened(), fd, record);
       if (found < 0) raise(`cannot look up the origin of descriptor ${fd}: errno ${-found}`);
+      return found === 0 ? null : decodeOrigin(record);
+    },
+    datagram(address, port, bytes) {
+      const found: number = datagramOf(opened(), address.replace(/%.*$/, ''), port, bytes, bytes.length, record);
+      if (found < 0) raise(`cannot look up the origin of a datagram from ${address} port ${port}: errno ${-found}`);
       return found === 0 ? null : decodeOrigin(record);
     },
     setListener(port) {
@@ -118,7 +133,7 @@ function raise(message: string): never {
 }
 
 /** `bytes` is one `struct sluice_origin`. Its path of the executable is the kernel's; /proc is asked where it has none. */
-export function decodeOrigin(bytes: Buffer): Origin {
+export function decodeOrigin(bytes: Buffer): KernelOrigin {
   const pid = bytes.readUInt32LE(L.pid[0]);
   return {
     pid,

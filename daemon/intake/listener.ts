@@ -4,9 +4,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import net from 'node:net';
-import { type ErrorCode, SluiceError } from '../core/errors.ts';
-import type { EventInput, Recorder } from '../core/event.ts';
-import type { Flow, Origin, Session } from '../core/principal.ts';
+import { SluiceError } from '../core/errors.ts';
+import type { Recorder } from '../core/event.ts';
+import type { Flow, Session } from '../core/principal.ts';
+import type { Datagrams } from './datagrams.ts';
+import type { KernelOrigin } from './kernel.ts';
+import { turnedAway } from './turned-away.ts';
 
 export interface Arrival {
   readonly flow: Flow;
@@ -15,8 +18,11 @@ export interface Arrival {
 
 export interface ListenerOptions {
   /** The kernel's record of the accepted socket with this descriptor; null: it was not redirected. */
-  origin(fd: number): Origin | null;
+  origin(fd: number): KernelOrigin | null;
   session(cgroupId: bigint): Session | null;
+  names(session: string, address: string): readonly string[];
+  /** Opened at the same port. */
+  readonly datagrams: Pick<Datagrams, 'bind' | 'close'>;
   readonly recorder: Recorder;
   arrive(arrival: Arrival): void;
   onFault(error: unknown): void;
@@ -45,13 +51,14 @@ export class Listener {
         const first = await this.#bind(LOOPBACK[0], port);
         this.port = (first.address() as net.AddressInfo).port;
         await this.#bind(LOOPBACK[1], this.port);
+        await this.#options.datagrams.bind(this.port);
         return this.port;
       } catch (cause) {
         this.close();
         if (port !== 0 || tries === TRIES) {
           throw new SluiceError(
             'CONFIG_INVALID',
-            `could not listen on port ${port} of the loopback addresses: ${(cause as Error).message}`,
+            `could not listen on port ${port} of the loopback addresses, TCP and UDP: ${(cause as Error).message}`,
             { cause },
           );
         }
@@ -61,11 +68,13 @@ export class Listener {
 
   close(): void {
     for (const server of this.#servers.splice(0)) server.close();
+    this.#options.datagrams.close();
   }
 
   #bind(host: string, port: number): Promise<net.Server> {
-    const server = net.createServer({ pauseOnConnect: true, noDelay: true, keepAlive: true }, (socket) =>
-      this.#accept(socket),
+    const server = net.createServer(
+      { pauseOnConnect: true, allowHalfOpen: true, noDelay: true, keepAlive: true },
+      (socket) => this.#accept(socket),
     );
     return new Promise((resolve, reject) => {
       server.once('error', reject);
@@ -83,22 +92,24 @@ export class Listener {
     socket.once('close', () => this.#open--);
     // Until somebody takes the socket over, a reset must not end the daemon.
     socket.on('error', () => {});
-    let origin: Origin | null = null;
+    let origin: KernelOrigin | null = null;
     try {
       // Node has no public way to a socket's descriptor; the kernel's record hangs on it.
       const fd = (socket as unknown as { _handle: { fd: number } | null })._handle?.fd ?? -1;
       origin = fd < 0 ? null : this.#options.origin(fd);
       const session = this.#admit(origin);
-      const flow: Flow = { id: randomBytes(8).toString('hex'), session, origin: origin!, startedAt: Date.now() };
+      const names = this.#options.names(session.id, origin!.address);
+      const id = randomBytes(8).toString('hex');
+      const flow: Flow = { id, session, origin: { ...origin!, names }, startedAt: Date.now() };
       this.#options.arrive({ flow, socket });
     } catch (error) {
       socket.destroy();
-      this.#turnedAway(origin, error);
+      turnedAway(this.#options, origin, error);
     }
   }
 
   /** @throws SluiceError FLOW_UNKNOWN, FLOW_NO_SESSION, FLOW_LIMIT. */
-  #admit(origin: Origin | null): Session {
+  #admit(origin: KernelOrigin | null): Session {
     if (origin === null) throw new SluiceError('FLOW_UNKNOWN', 'a connection came that the kernel did not redirect');
     if (origin.port === this.port && isLoopback(origin.address))
       throw new SluiceError('FLOW_UNKNOWN', 'an agent connected to the daemon itself');
@@ -108,33 +119,6 @@ export class Listener {
     if (session === null)
       throw new SluiceError('FLOW_NO_SESSION', `no session has the cgroup ${origin.cgroupId} of process ${origin.pid}`);
     return session;
-  }
-
-  #turnedAway(origin: Origin | null, error: unknown): void {
-    const code: ErrorCode = error instanceof SluiceError ? error.code : 'INTERNAL';
-    if (code === 'INTERNAL') this.#options.onFault(error);
-    const about: Partial<EventInput> =
-      origin === null
-        ? {}
-        : {
-            pid: origin.pid,
-            uid: origin.uid,
-            exe: origin.exe,
-            cgroup: String(origin.cgroupId),
-            address: origin.address,
-            port: origin.port,
-          };
-    try {
-      this.#options.recorder.record({
-        type: 'fault',
-        ...about,
-        decision: 'deny',
-        error: code,
-        message: error instanceof SluiceError ? error.message : 'internal fault',
-      });
-    } catch (fault) {
-      this.#options.onFault(fault);
-    }
   }
 }
 

@@ -37,19 +37,33 @@ export function parseHostPort(text: string): HostPort | string {
     const host = isIPv6(found[1]) ? canonicalIp(found[1]) : null;
     return host === null ? `${found[1]} is not an IPv6 address` : { host, port, below: false };
   }
+  const fault = (host: string): string =>
+    host.includes('*') || host === ''
+      ? `${text}: a * stands only at the front, as *.db.internal`
+      : `${host} is not a host name`;
   let host = found[2]!.toLowerCase().replace(/\.$/, '');
   const below = host.startsWith('*.');
   if (below) host = host.slice(2);
   if (isIP(host) === 4 && !below) return { host, port, below };
+  if (!isName(host)) return fault(host);
   const labels = host.split('.');
-  if (host.length > 253 || !labels.every((label) => LABEL.test(label))) {
-    return host.includes('*') || host === ''
-      ? `${text}: a * stands only at the front, as *.db.internal`
-      : `${host} is not a host name`;
-  }
   // What looks like a number would be read as an IPv4 address by some resolvers and as a name by others.
   if (/^(?:\d+|0x[0-9a-f]*)$/.test(labels.at(-1)!)) return `${host} is neither an IPv4 address nor a host name`;
   return { host, port, below };
+}
+
+function isName(host: string): boolean {
+  return host.length <= 253 && host.split('.').every((label) => LABEL.test(label));
+}
+
+/** `name`, `*.zone`. Returns what is wrong as text. */
+export function parseName(text: string): { readonly host: string; readonly below: boolean } | string {
+  const name = text.toLowerCase().replace(/\.$/, '');
+  const below = name.startsWith('*.');
+  const host = below ? name.slice(2) : name;
+  if (isIP(host) !== 0) return `${text} is an address; names stand here`;
+  if (isName(host)) return { host, below };
+  return host.includes('*') ? `${text}: a * stands only at the front, as *.db.internal` : `${text} is not a host name`;
 }
 
 const key = (host: string, port: number): string => `${host} ${port}`;
@@ -73,11 +87,14 @@ export class AddressTable {
     return null;
   }
 
-  /**
-   * By address, by each name, and by zones where no full name says more. Null where nothing, or more than one resource, is
-   * meant: a session that resolved two names to one address must not choose whose rules apply.
-   */
-  find(address: string, port: number, names: readonly string[] = []): Resource | null {
+  /** The one that is meant. Null where nothing, or more than one resource, is. */
+  find(address: string, port: number, names?: readonly string[]): Resource | null {
+    const found = this.all(address, port, names);
+    return found.length === 1 ? found[0]! : null;
+  }
+
+  /** By address, by each name, and by zones where no full name says more. */
+  all(address: string, port: number, names: readonly string[] = []): readonly Resource[] {
     const ip = canonicalIp(address);
     const hosts = [ip ?? address.toLowerCase(), ...names.map((name) => name.toLowerCase().replace(/\.$/, ''))];
     const found = new Set<Resource>();
@@ -92,7 +109,7 @@ export class AddressTable {
       const nearest = zones.sort((a, b) => b.suffix.length - a.suffix.length)[0];
       if (nearest !== undefined) found.add(nearest.resource);
     }
-    return found.size === 1 ? [...found][0]! : null;
+    return [...found];
   }
 }
 

@@ -1,16 +1,20 @@
 /** From validated entries to what decides: names resolved, patterns and conditions compiled, breadth and sense checked. */
+
+import { isIP } from 'node:net';
 import { isAbsolute } from 'node:path';
 import { EFFECTS, type Effect } from '../core/operation.ts';
 import type { CredentialSource, Resource } from '../core/resource.ts';
-import { AddressTable, isLoopback, parseHostPort } from './address.ts';
+import { AddressTable, type HostPort, isLoopback, parseHostPort, parseName } from './address.ts';
 import { type Condition, ConditionCompiler, ConditionError } from './condition.ts';
 import { type Diagnostic, type Path, suggest } from './diagnostic.ts';
 import { validate } from './issues.ts';
+import { type Grant, GrantTable, USUAL_TYPES } from './names.ts';
 import type { DetectRule, MaskRule } from './obligation.ts';
 import { columnPatternFault, type NamePattern, NameSet, namePattern } from './pattern.ts';
 import type { Parts } from './policy.ts';
 import type { Kind, Rule, Who } from './rule.ts';
 import {
+  type DnsEntry,
   type IdentityEntry,
   type Kit,
   type MaskEntry,
@@ -29,6 +33,7 @@ export interface Checked {
 }
 
 const EVERYTHING = 'everything';
+const DNS_PORT = 53;
 const SUBJECT_OF_MANY = 'a subject on an entry for many would make them one person';
 
 /** Faults and warnings go to `into`; the result is only of use when no error is among them. */
@@ -52,7 +57,10 @@ class Compiler {
   readonly #taken = new Map<string, string>();
   readonly #resources = new Map<string, Resource>();
   readonly #observed = new Set<string>();
+  readonly #unread = new Set<string>();
   readonly #addresses = new AddressTable();
+  readonly #grants = new GrantTable();
+  readonly #askers: (Who | null)[] = [];
   readonly #identities: IdentityEntry[] = [];
   readonly #rules: Rule[] = [];
   readonly #masks: MaskRule[] = [];
@@ -67,7 +75,10 @@ class Compiler {
     return {
       resources: this.#resources,
       observed: this.#observed,
+      unread: this.#unread,
       addresses: this.#addresses,
+      names: this.#grants,
+      askers: this.#askers,
       identities: this.#identities,
       rules: this.#rules,
       masks: this.#masks,
@@ -93,6 +104,9 @@ class Compiler {
     const place = (path: Path): string => `${source.file}:${source.locate(path).line}`;
     policy.identities.forEach((entry, i) => {
       this.#identity(entry, ['identities', i], report);
+    });
+    policy.dns.forEach((entry, i) => {
+      this.#dns(entry, ['dns', i], source, report);
     });
     policy.rules.forEach((entry, i) => {
       const path = ['rules', i];
@@ -153,6 +167,14 @@ class Compiler {
         'options',
       ]) ?? {}) as Readonly<Record<string, unknown>>;
     const credential = this.#credential(entry, path, report);
+    const unread = known ? this.#kit.protocols[entry.protocol]!.unread : undefined;
+    if (unread !== undefined) {
+      this.#unread.add(name);
+      report([...path, 'protocol'], `passed unread: ${unread}`, { warning: true });
+      for (const key of ['credential', 'login', 'ca'] as const)
+        if (entry[key] !== undefined)
+          report([...path, key], `nothing of ${name} is read, so ${key} has no use`, { key: true });
+    }
     if (entry.login === 'token' && credential === undefined)
       report(
         [...path, 'login'],
@@ -198,12 +220,51 @@ class Compiler {
         broad = true;
         this.#broad(entry.breadth, `${text} takes in every name below ${one.host}`, where, report);
       }
+      this.#askFor(one, resource, where, report);
       const other = this.#addresses.add(one, resource);
       if (other !== null) report(where, `${text} is already an address of ${other.name}`);
     }
     if (entry.breadth !== undefined && !broad)
       report([...path, 'breadth'], 'nothing here is broad: leave it out', { warning: true });
     return resource;
+  }
+
+  /** Whoever may use a resource may ask for its names. */
+  #askFor({ host, port, below }: HostPort, { name }: Resource, path: Path, report: Report): void {
+    if (port === DNS_PORT)
+      report(path, `port ${DNS_PORT} is answered by sluice itself, whatever the address`, {
+        suggestion: 'names that agents may ask for stand under dns:',
+      });
+    if (isIP(host) !== 0) return;
+    const types = new Set<string>(USUAL_TYPES);
+    this.#grants.add(host, below, { rule: `resource ${name}`, who: null, resource: name, types, inward: false });
+  }
+
+  #dns(entry: DnsEntry, path: Path, source: Source, report: Report): void {
+    if (entry.name !== undefined) this.#unique('dns entry', entry.name, source, [...path, 'name'], report, false);
+    const grant: Omit<Grant, 'rule'> = Object.freeze({
+      who: entry.who === 'everyone' ? null : whoOf(entry.who),
+      resource: null,
+      types: new Set<string>(entry.types ?? USUAL_TYPES),
+      inward: entry.answers === 'any',
+    });
+    this.#askers.push(grant.who);
+    let broad = false;
+    for (const [i, text] of entry.names.entries()) {
+      const where = [...path, 'names', i];
+      const one = parseName(text);
+      if (typeof one === 'string') {
+        report(where, one);
+        continue;
+      }
+      if (one.below) {
+        broad = true;
+        this.#broad(entry.breadth, `agents choose the names below ${one.host}, whose server sees them`, where, report);
+      }
+      this.#grants.add(one.host, one.below, { ...grant, rule: plain(entry.name ?? `dns ${text}`) });
+    }
+    if (entry.breadth !== undefined && !broad)
+      report([...path, 'breadth'], 'nothing here is broad: leave it out', { warning: true });
   }
 
   #credential({ credential }: ResourceEntry, path: Path, report: Report): CredentialSource | undefined {

@@ -1,7 +1,7 @@
 /** Warnings about what is valid and can't be meant: rules that never decide, resources that nothing is allowed on. */
 import type { Checked } from './compile.ts';
 import type { Diagnostic } from './diagnostic.ts';
-import type { Parts } from './policy.ts';
+import { isOn, type Parts } from './policy.ts';
 import { isSweeping, type Rule, type Who } from './rule.ts';
 import { reporter } from './source.ts';
 
@@ -27,7 +27,7 @@ export function lint(parts: Omit<Parts, 'warnings'>, files: readonly Checked[], 
     for (const name of Object.keys(policy.resources)) {
       if (
         policy.mode === 'enforce' &&
-        !parts.rules.some((rule) => rule.kind !== 'deny' && (rule.on === null || rule.on.has(name)))
+        !parts.rules.some((rule) => rule.kind !== 'deny' && isOn(rule, name, parts.unread))
       )
         report(['resources', name], 'no rule allows anything on it', { warning: true, key: true });
     }

@@ -1,16 +1,17 @@
 /** The policy in force: one immutable object per version of the files. */
 import type { Decision } from '../core/decision.ts';
 import type { Obligations } from '../core/mask.ts';
-import type { Policy, Question } from '../core/policy.ts';
+import type { NameDecision, NameQuestion, Policy, Question } from '../core/policy.ts';
 import type { Principal } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
 import type { AddressTable } from './address.ts';
 import { Bench, byName, withObserved } from './decide.ts';
 import type { Diagnostic } from './diagnostic.ts';
 import { type LocalUser, principalFrom } from './identity.ts';
+import type { GrantTable } from './names.ts';
 import { type DetectRule, type MaskRule, ObligationTable } from './obligation.ts';
 import { NameTable } from './pattern.ts';
-import { isWho, type Rule } from './rule.ts';
+import { isWho, type Rule, type Who } from './rule.ts';
 import type { IdentityEntry } from './schema.ts';
 
 export interface Parts {
@@ -19,8 +20,13 @@ export interface Parts {
   readonly resources: ReadonlyMap<string, Resource>;
   /** Resources declared in a file in observe mode. */
   readonly observed: ReadonlySet<string>;
+  /** Resources of which nothing is read: only rules that name them let anything through. */
+  readonly unread: ReadonlySet<string>;
   readonly addresses: AddressTable;
+  readonly names: GrantTable;
   readonly identities: readonly IdentityEntry[];
+  /** Who stands in dns entries. */
+  readonly askers: readonly (Who | null)[];
   readonly rules: readonly Rule[];
   readonly masks: readonly MaskRule[];
   readonly detect: readonly DetectRule[];
@@ -65,6 +71,7 @@ export class CompiledPolicy implements Policy {
     this.volatile = parts.rules.some((rule) => rule.when?.volatile === true);
     this.#obligations = new ObligationTable(parts.masks, parts.detect);
     const whos = [
+      ...parts.askers,
       ...parts.rules.map((rule) => rule.who),
       ...parts.masks.map((rule) => rule.unless),
       ...parts.detect.map((rule) => rule.unless),
@@ -82,6 +89,18 @@ export class CompiledPolicy implements Policy {
 
   resourceAt(address: string, port: number, names?: readonly string[]): Resource | null {
     return this.#parts.addresses.find(address, port, names);
+  }
+
+  resourcesAt(address: string, port: number, names?: readonly string[]): readonly Resource[] {
+    return this.#parts.addresses.all(address, port, names);
+  }
+
+  resolve(question: NameQuestion): NameDecision {
+    const { principal } = question.session;
+    return this.#parts.names.decide(question, (resource) => {
+      const { enforced, all } = this.#seat(principal, resource);
+      return enforced.anything || all?.anything === true;
+    });
   }
 
   principalOf(local: LocalUser): Principal | null {
@@ -143,7 +162,7 @@ export class CompiledPolicy implements Policy {
     // A resource that this policy doesn't know has no rules, whatever `on: everything` says.
     const known = this.resources.has(resource);
     const rules = known
-      ? this.#rules.filter((rule) => (rule.on === null || rule.on.has(resource)) && isWho(rule.who, principal))
+      ? this.#rules.filter((rule) => isOn(rule, resource, this.#parts.unread) && isWho(rule.who, principal))
       : [];
     const lenient = this.#parts.observed.has(resource);
     const enforcedRules = rules.filter((rule) => !rule.observe);
@@ -154,4 +173,9 @@ export class CompiledPolicy implements Policy {
       obligations: this.#obligations.for(principal, resource),
     };
   }
+}
+
+/** `on: everything` forbids everywhere, and lets nothing through that is not read. */
+export function isOn(rule: Rule, resource: string, unread: ReadonlySet<string>): boolean {
+  return rule.on === null ? rule.kind === 'deny' || !unread.has(resource) : rule.on.has(resource);
 }

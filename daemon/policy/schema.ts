@@ -5,11 +5,18 @@
 import { z } from 'zod';
 import { MASK_KINDS } from '../core/mask.ts';
 import { EFFECTS } from '../core/operation.ts';
+import { NAME_TYPES } from './names.ts';
+
+export interface ProtocolKit {
+  readonly options: z.ZodType;
+  /** Set where nothing of what passes is read: rules have to name the resource, and `check` warns with these words. */
+  readonly unread?: string;
+}
 
 /** What the language has to know of the rest of sluice. */
 export interface Kit {
-  /** By protocol name: what may stand under a resource's `options:`. */
-  readonly protocols: Readonly<Record<string, { readonly options: z.ZodType }>>;
+  /** By protocol name; `options`: what may stand under a resource's `options:`. */
+  readonly protocols: Readonly<Record<string, ProtocolKit>>;
   /** Names of content detectors. */
   readonly detectors: readonly string[];
 }
@@ -201,6 +208,24 @@ const detect = z.union(
   { error: 'expected the name of a detector, or a mapping with detectors' },
 );
 
+const dns = z.strictObject({
+  name: name.optional().describe('For audit and errors. Absent: `dns` and the name that fits.'),
+  names: list(z.string()).describe(
+    'Names that may be asked for, beside those of resources; `*.zone`, every name below the zone, only with `breadth: accepted`.',
+  ),
+  who: who.describe('Who may ask for them.'),
+  types: list(z.enum(NAME_TYPES))
+    .optional()
+    .describe('Types of records. Absent: A, AAAA and CNAME. What is not listed is answered as if there were none.'),
+  answers: z
+    .enum(['outward', 'any'])
+    .default('outward')
+    .describe(
+      'Addresses that answers may hold. outward: none of the host itself, of its link or of a metadata service. Absent: outward.',
+    ),
+  breadth,
+});
+
 const identity = z
   .strictObject({
     user: line(64).optional().describe('Name of a local user.'),
@@ -229,6 +254,12 @@ export const policyFile = z.strictObject({
     .record(resourceName, resource)
     .default({})
     .describe('Upstreams by name. Absent or empty: this file declares none.'),
+  dns: z
+    .array(dns)
+    .default([])
+    .describe(
+      'Names that agents may ask for by DNS, beside the names of resources, which whoever may use the resource may ask for. Absent or empty: this file adds none.',
+    ),
   rules: z.array(rule).default([]).describe('In no order. Absent or empty: this file allows nothing.'),
   masks: z.array(mask).default([]).describe('In no order. Absent or empty: this file masks no column.'),
   detect: z
@@ -242,6 +273,7 @@ export type RuleEntry = PolicyFile['rules'][number];
 export type ResourceEntry = PolicyFile['resources'][string];
 export type MaskEntry = PolicyFile['masks'][number];
 export type DetectEntry = PolicyFile['detect'][number];
+export type DnsEntry = PolicyFile['dns'][number];
 export type IdentityEntry = PolicyFile['identities'][number];
 export type People = z.output<typeof people>;
 

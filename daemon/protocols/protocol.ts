@@ -7,6 +7,7 @@ import type { Decision } from '../core/decision.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { Obligations } from '../core/mask.ts';
 import type { Operation } from '../core/operation.ts';
+import type { NameDecision } from '../core/policy.ts';
 import type { Flow } from '../core/principal.ts';
 import type { Credential, Resource } from '../core/resource.ts';
 
@@ -98,7 +99,10 @@ export interface Codec {
   classify(act: Act): Classified | Promise<Classified>;
   /** Bytes for the upstream. `ops`: numbers of the recorded operations, in the order of classified.operations. */
   forward(act: Act, verdict: Verdict, ops: readonly number[]): Buffer;
-  /** Bytes for the upstream that make it fail as the act would have; its error is exchanged on the way back. */
+  /**
+   * Bytes for the upstream that make it fail as the act would have; its error is exchanged on the way back. Throws the
+   * refusal as a SluiceError where it ends the flow.
+   */
   refuse(act: Act, refusal: Refusal): Buffer;
   /**
    * Bytes of the upstream; what may be released to the client comes out through `out`. The chunk is read into again
@@ -109,8 +113,10 @@ export interface Codec {
   readonly atBoundary: boolean;
   /** A native notice that the client shows to people, e.g. that the act is held. */
   notice(text: string, detail: string): Buffer;
-  /** A native error that ends the flow. */
+  /** A native error that ends the flow. Empty: there is no word for it now, and the connection is reset. */
   fatal(refusal: Refusal): Buffer;
+  /** Each side may end its half of the connection, and the other goes on. Absent: the end of one ends the flow. */
+  readonly halves?: true;
 }
 
 export interface Outlet {
@@ -169,7 +175,8 @@ export interface Opened {
   readonly upstream: Upstream;
   /** Bytes for the client that end the greeting. */
   readonly welcome: Buffer;
-  readonly account: string;
+  /** Absent: the protocol has no accounts. */
+  readonly account?: string;
   readonly database?: string;
   /** Aborts whatever the client asked to cancel; called for a hold too. */
   onCancel(abort: () => void): void;
@@ -184,10 +191,88 @@ export interface Protocol {
   readonly speaksFirst: 'client' | 'server';
   /** From the first bytes of the side that speaks first, at most 4 KiB of them. */
   recognise(first: Buffer): 'yes' | 'no' | 'more';
+  /**
+   * The name of the server that a client asks for in its first bytes, which says which resource is meant where the address
+   * is that of several. Null: it says none. Absent: the protocol knows no such thing.
+   */
+  serverName?(first: Buffer): string | null | 'more';
   /** Carries both logins out. Null: the connection was a side request that is done with. Rejects with SluiceError. */
   greet(host: Host): Promise<Opened | null>;
   /** Hears a client out that nobody will serve, so far that it can be told why in its own protocol. */
   decline(client: Channel, refusal: Refusal): Promise<void>;
-  /** A native error that ends a greeting. */
+  /** A native error that ends a greeting. Empty: there is none, and the connection is reset. */
   farewell(refusal: Refusal): Buffer;
 }
+
+/**
+ * A protocol in which sluice itself is the server: each message is a question for a name, decided, recorded and answered
+ * by itself, over datagrams or over a stream. There is no upstream connection that a codec could stand in the middle of,
+ * so this is an interface of its own beside Protocol.
+ */
+export interface Responder {
+  readonly name: string;
+  /** What agents send to this port is meant for it, whatever the address. */
+  readonly port: number;
+  /** Cuts a client's stream into messages. */
+  framer(): Framer;
+  /** A message as it goes over a stream. */
+  frame(message: Buffer): Buffer;
+  /** Keeps one session within bounds. */
+  allowance(): Allowance;
+  /** Null: nothing that can be answered; it is dropped. */
+  read(message: Buffer, datagram: boolean): Inquiry | null;
+}
+
+export interface Framer {
+  push(chunk: Buffer): void;
+  /** The next whole message or null. Throws SluiceError PROTOCOL_VIOLATION. */
+  next(): Buffer | null;
+  /** True while a message is begun and not ended. */
+  readonly partial: boolean;
+}
+
+/** `now` in milliseconds. */
+export interface Allowance {
+  /** Counts a question. False: too many. */
+  take(now: number): boolean;
+  /** Why a name below a zone must not be asked for, or null. */
+  below(name: string, zone: string, now: number): string | null;
+}
+
+/** A question made out. */
+export interface Inquiry {
+  readonly operation: Operation;
+  /** Lower case, without a last dot. */
+  readonly name: string;
+  readonly type: string;
+  /** Refused whatever policy says. */
+  readonly fault: Refusal | null;
+  /** `known`: the name itself may be asked for. */
+  refuse(refusal: Refusal, known: boolean): Buffer;
+  /**
+   * Asks upstream, for what `decision` lets through. Rejects with SluiceError where nobody answers; to be told by
+   * refuse().
+   */
+  answer(decision: NameDecision, ask: AskUpstream): Promise<Told>;
+}
+
+export interface Told {
+  readonly bytes: Buffer;
+  /** Records of the type asked for. */
+  readonly rows: number;
+  /** Addresses that the client is given for the name. */
+  readonly addresses: readonly string[];
+  /** What went wrong, natively (`NXDOMAIN`), or the code of our own why records were left out. */
+  readonly error?: string;
+  readonly message?: string;
+}
+
+/**
+ * Sends a question to the resolvers of the host and resolves with the first reply that `judge` calls `yes`; what it calls
+ * `cut` is asked for again over a stream, `next` is left to another resolver. Rejects with SluiceError
+ * UPSTREAM_UNREACHABLE.
+ */
+export type AskUpstream = (
+  question: Buffer,
+  judge: (reply: Buffer) => 'yes' | 'no' | 'cut' | 'next',
+) => Promise<Buffer>;

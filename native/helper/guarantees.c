@@ -16,10 +16,10 @@ static struct guarantee {
 	const char *name;
 	bool required;
 	const char *needs; /* when not held */
-	const char *ways[3][6];
+	const char *ways[3][7];
 } GUARANTEES[] = {
 	{"tcp", true, "Linux >= 6.1", {{"connect4", "connect6", "sock_create", "client_sockops", "daemon_sockops"}}},
-	{"udp", true, "Linux >= 6.1", {{"connect4", "connect6", "sendmsg4", "sendmsg6", "egress"}}},
+	{"udp", true, "Linux >= 6.1", {{"connect4", "connect6", "sendmsg4", "sendmsg6", "egress", "daemon_sock_create"}}},
 	{"raw", true, "Linux >= 6.1", {{"sock_create"}, {"egress"}}},
 	{"packets", true, "Linux >= 6.1", {{"egress"}}},
 	{"inbound", true, "Linux >= 6.1", {{"ingress"}}},

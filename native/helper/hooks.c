@@ -28,6 +28,7 @@ static const struct hook {
 	enum object object;
 } HOOKS[] = {
 	{"daemon_sockops", BPF_CGROUP_SOCK_OPS, true, NETWORK},
+	{"daemon_sock_create", BPF_CGROUP_INET_SOCK_CREATE, true, NETWORK},
 	{"client_sockops", BPF_CGROUP_SOCK_OPS, false, NETWORK},
 	{"egress", BPF_CGROUP_INET_EGRESS, false, NETWORK},
 	{"ingress", BPF_CGROUP_INET_INGRESS, false, NETWORK},
@@ -36,6 +37,8 @@ static const struct hook {
 	{"bind6", BPF_CGROUP_INET6_BIND, false, NETWORK},
 	{"sendmsg4", BPF_CGROUP_UDP4_SENDMSG, false, NETWORK},
 	{"sendmsg6", BPF_CGROUP_UDP6_SENDMSG, false, NETWORK},
+	{"recvmsg4", BPF_CGROUP_UDP4_RECVMSG, false, NETWORK},
+	{"recvmsg6", BPF_CGROUP_UDP6_RECVMSG, false, NETWORK},
 	{"getpeername4", BPF_CGROUP_INET4_GETPEERNAME, false, NETWORK},
 	{"getpeername6", BPF_CGROUP_INET6_GETPEERNAME, false, NETWORK},
 	{"connect4", BPF_CGROUP_INET4_CONNECT, false, NETWORK},
@@ -71,7 +74,6 @@ struct hooks {
 	uint32_t program[HOOK_COUNT];
 	uint32_t link_id[HOOK_COUNT];
 	bool lost[HOOK_COUNT]; /* not effective at the last look */
-	struct sluice_host host; /* as the helper wrote it */
 };
 
 static bool is_bpffs(const char *dir)
@@ -349,16 +351,6 @@ const char *hooks_left_out(const struct hooks *hooks)
 	return hooks->options.without_count ? hooks->options.without[0] : NULL;
 }
 
-int hooks_set_host(struct hooks *hooks, const struct sluice_host *host)
-{
-	uint32_t zero = 0;
-
-	hooks->host = *host;
-	if (bpf_map_update_elem(programs_map(&hooks->programs, "host"), &zero, host, BPF_ANY) < 0)
-		return FAULT_ERRNO("cannot write the resolvers to the map of the host");
-	return 0;
-}
-
 int hooks_allow_unix(struct hooks *hooks, const char *name)
 {
 	struct sluice_unix_name key = {.length = (uint32_t)strlen(name)};
@@ -442,8 +434,6 @@ static int pin_again(const struct hooks *hooks, int i)
 int hooks_watch(struct hooks *hooks, const struct cgroups *cg, void (*report)(void *, const char *), void *context)
 {
 	char text[160];
-	struct sluice_host host;
-	uint32_t zero = 0;
 	int lapsed = 0, broken = 0, again;
 
 #define TELL(...) (snprintf(text, sizeof text, __VA_ARGS__), report(context, text))
@@ -480,13 +470,6 @@ int hooks_watch(struct hooks *hooks, const struct cgroups *cg, void (*report)(vo
 	again = programs_repin(&hooks->programs, &hooks->options);
 	if (again != 0)
 		TELL(again < 0 ? "pins of maps were removed and can't be made again" : "pins of %d maps were removed; pinned again", again);
-	if (bpf_map_lookup_elem(programs_map(&hooks->programs, "host"), &zero, &host) == 0 &&
-	    memcmp(&host, &hooks->host, sizeof host) != 0) {
-		TELL("the map of resolvers was changed; written again");
-		lapsed = 1;
-		host = hooks->host;
-		hooks_set_host(hooks, &host);
-	}
 #undef TELL
 	return broken ? -1 : lapsed;
 }

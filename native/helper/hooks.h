@@ -38,8 +38,6 @@ bool hooks_known(const char *name);
 bool hooks_has(const struct hooks *hooks, const char *name);
 /* The first hook that was left out, or NULL. */
 const char *hooks_left_out(const struct hooks *hooks);
-/* Writes struct sluice_host. */
-int hooks_set_host(struct hooks *hooks, const struct sluice_host *host);
 /* Lets sessions speak to a UNIX socket of the host: `/path` or `@abstract`. */
 int hooks_allow_unix(struct hooks *hooks, const char *name);
 /* Writes the JSON array of the names of those chosen; returns its length. */

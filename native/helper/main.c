@@ -26,7 +26,6 @@ static const char USAGE[] =
 	"  --cgroup-root DIR    mount of cgroup v2 (default auto: looked up in /proc/self/mountinfo)\n"
 	"  --name NAME          cgroup below it that holds NAME/daemon and NAME/sessions (default sluice)\n"
 	"  --user USER          user of the daemon, name or number (default sluice)\n"
-	"  --resolv-conf FILE   whose nameservers agents may ask over UDP (default /etc/resolv.conf)\n"
 	"  --pending-max N      connections between connect() and acceptance (default 16384)\n"
 	"  --require NAME,...   guarantees without which no session is made or joined (default: what status shows; none)\n"
 	"  --unix NAME          a UNIX socket of the host that sessions may speak to: /path or @abstract (repeatable)\n"
@@ -36,7 +35,7 @@ static const char USAGE[] =
 	"Exit: 0 done or stopped by SIGTERM (enforcement goes on), 1 failed, 2 wrong usage, 3 sessions are running.\n";
 
 struct options {
-	const char *run_dir, *cgroup_root, *name, *user, *resolv_conf;
+	const char *run_dir, *cgroup_root, *name, *user;
 	unsigned long pending_max;
 	int verbose, detach, kill;
 	const char *require, *unix_name[SLUICE_UNIX_NAMES_MAX], *without[HOOKS_MAX];
@@ -52,13 +51,12 @@ static void on_signal(int number)
 
 static int parse(int argc, char **argv, struct options *o)
 {
-	enum { RUN_DIR = 256, ROOT, NAME, USER, RESOLV, PENDING, REQUIRE, UNIX_NAME, WITHOUT };
+	enum { RUN_DIR = 256, ROOT, NAME, USER, PENDING, REQUIRE, UNIX_NAME, WITHOUT };
 	const struct option known[] = {
 		{"run-dir", required_argument, NULL, RUN_DIR},
 		{"cgroup-root", required_argument, NULL, ROOT},
 		{"name", required_argument, NULL, NAME},
 		{"user", required_argument, NULL, USER},
-		{"resolv-conf", required_argument, NULL, RESOLV},
 		{"pending-max", required_argument, NULL, PENDING},
 		{"require", required_argument, NULL, REQUIRE},
 		{"unix", required_argument, NULL, UNIX_NAME},
@@ -86,9 +84,6 @@ static int parse(int argc, char **argv, struct options *o)
 			break;
 		case USER:
 			o->user = optarg;
-			break;
-		case RESOLV:
-			o->resolv_conf = optarg;
 			break;
 		case PENDING:
 			o->pending_max = strtoul(optarg, &end, 10);
@@ -246,7 +241,7 @@ static int serve(const struct options *o, struct cgroups *cg, const char *pin_di
 {
 	struct hooks_options hooks_options = {
 		.pin_dir = pin_dir, .pending_max = (uint32_t)o->pending_max, .verbose = o->verbose};
-	struct server_options server_options = {.cg = cg, .resolv_conf = o->resolv_conf};
+	struct server_options server_options = {.cg = cg};
 	struct hooks *hooks;
 	struct sigaction action = {.sa_handler = on_signal};
 	sigset_t blocked, before;
@@ -275,8 +270,6 @@ static int serve(const struct options *o, struct cgroups *cg, const char *pin_di
 	hooks = hooks_attach(&hooks_options, cg);
 	if (!hooks)
 		return 1;
-	if (server_read_resolvers(o->resolv_conf, hooks) < 0)
-		goto cleanup;
 	for (int i = 0; i < o->unix_count; i++)
 		if (hooks_allow_unix(hooks, o->unix_name[i]) < 0)
 			goto cleanup;
@@ -300,8 +293,7 @@ cleanup:
 
 int main(int argc, char **argv)
 {
-	struct options o = {.run_dir = "/run/sluice", .cgroup_root = "auto", .name = "sluice", .user = "sluice",
-			    .resolv_conf = "/etc/resolv.conf"};
+	struct options o = {.run_dir = "/run/sluice", .cgroup_root = "auto", .name = "sluice", .user = "sluice"};
 	struct cgroups cg;
 	char pin_dir[PATH_MAX];
 	int held, status;

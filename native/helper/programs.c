@@ -23,7 +23,7 @@ static const struct {
 	bool daemon;
 } MAPS[] = {
 	{"births", false},  {"origins", false},   {"pending", false}, {SLUICE_PIN_ACCEPTED, true},
-	{"listeners", false}, {SLUICE_PIN_LISTENER, true}, {"host", false}, {SLUICE_PIN_UNIX, true},
+	{"listeners", false}, {SLUICE_PIN_LISTENER, true}, {SLUICE_PIN_DATAGRAMS, true}, {SLUICE_PIN_UNIX, true},
 };
 enum { MAP_COUNT = sizeof MAPS / sizeof *MAPS };
 

@@ -54,7 +54,6 @@ struct client {
 struct server {
 	const struct server_options *o;
 	struct client client[CLIENTS_MAX];
-	struct timespec resolvers_at;
 	int64_t watch_at;
 	bool broken; /* a hook is off and can't be put back */
 	uint64_t incidents; /* how many there were; the last INCIDENTS_MAX are kept */
@@ -172,17 +171,6 @@ static bool lacks_guarantee(struct server *s, struct client *c)
 	return true;
 }
 
-static void refresh_resolvers(struct server *s)
-{
-	struct stat st;
-
-	if (stat(s->o->resolv_conf, &st) < 0 ||
-	    (st.st_mtim.tv_sec == s->resolvers_at.tv_sec && st.st_mtim.tv_nsec == s->resolvers_at.tv_nsec))
-		return;
-	if (server_read_resolvers(s->o->resolv_conf, s->o->hooks) == 0)
-		s->resolvers_at = st.st_mtim;
-}
-
 static void count_session(const struct session *session, void *context)
 {
 	(void)session;
@@ -211,7 +199,6 @@ static void do_create(struct server *s, struct client *c, const char *id, const 
 		answerf(c, "error LIMIT there are %d sessions already; end some\n", count);
 		return;
 	}
-	refresh_resolvers(s);
 	fd = session_make(s->o->cg, id, (uid_t)uid);
 	if (fd < 0) {
 		answerf(c, errno == EEXIST ? "error EXISTS the session %s is there already (%s)\n"

@@ -11,14 +11,11 @@
 
 struct server_options {
 	const char *socket_path;
-	const char *resolv_conf; /* read again before each session when it changed */
-	uid_t user;              /* of the daemon */
+	uid_t user; /* of the daemon */
 	struct cgroups *cg;
 	struct hooks *hooks;
 };
 
-/* Reads nameservers from a resolv.conf(5) into the host map. */
-int server_read_resolvers(const char *path, struct hooks *hooks);
 /* Serves until *stop is set by a signal. Returns 0, or -1 after saying why. */
 int server_run(const struct server_options *options, const volatile sig_atomic_t *stop, const sigset_t *wait_mask);
 

@@ -84,7 +84,13 @@ SLUICE_API void sluice_close(struct sluice_kernel *kernel);
  * connection; else -errno.
  */
 SLUICE_API int sluice_origin_of(const struct sluice_kernel *kernel, int fd, struct sluice_origin *out);
-/* From now on agents' connections are turned to this port of 127.0.0.1 and ::1; 0 refuses them. 0 or -errno. */
+/*
+ * Whose datagram the daemon read from its socket: `address` (text, without a scope) and `port` it came from. 1: written
+ * to `out`, and forgotten, so that it counts once; 0: the kernel sent no such datagram; else -errno.
+ */
+SLUICE_API int sluice_datagram_of(const struct sluice_kernel *kernel, const char *address, unsigned port,
+				  const uint8_t *bytes, size_t length, struct sluice_origin *out);
+/* From now on agents' connections and datagrams are turned to this port of 127.0.0.1 and ::1; 0 refuses them. 0 or -errno. */
 SLUICE_API int sluice_set_listener(const struct sluice_kernel *kernel, unsigned port);
 /* SO_PEERCRED of a UNIX socket: pid, uid, gid into out[3]. 0 or -errno. */
 SLUICE_API int sluice_peer(int fd, uint32_t *out);

@@ -18,6 +18,12 @@ const ALLOWED: readonly { readonly from: string; readonly to: string; readonly b
     because: 'the interface that every protocol implements',
   },
   {
+    from: 'protocols/dns',
+    to: 'protocols/protocol.ts',
+    because: 'the interface of protocols that sluice answers itself',
+  },
+  { from: 'protocols/tcp', to: 'protocols/protocol.ts', because: 'the interface that every protocol implements' },
+  {
     from: 'protocols/postgres',
     to: 'masking',
     because:

@@ -43,8 +43,13 @@ export interface Lie {
   readonly then: 'close' | 'reset' | 'wait';
 }
 
+/** Parts of the suite that a protocol may have nothing for. */
+export type Part = 'refused' | 'held' | 'masked' | 'on record' | 'bad input' | 'lies';
+
 export interface Fixture {
   readonly name: string;
+  /** Parts that it has nothing for, and why. */
+  readonly lacks?: Readonly<Partial<Record<Part, string>>>;
   /** Why it can't run here, or null. */
   missing(): string | null;
   /**

@@ -43,12 +43,14 @@ function single(channel: Channel): Channel {
 }
 
 class SplitCodec implements Codec {
+  readonly halves?: true;
   readonly #inner: Codec;
   readonly #sides: Sides;
   #left: Buffer[] = [];
 
   constructor(inner: Codec, sides: Sides) {
     this.#inner = inner;
+    if (inner.halves) this.halves = true;
     this.#sides = sides;
   }
 

@@ -204,6 +204,7 @@ function flowOf(count: number, groups: readonly string[], policy: CompiledPolicy
       exe: '/usr/bin/agent',
       address: resource.host,
       port: resource.port,
+      names: [],
     },
     startedAt: Date.now(),
   };

@@ -22,7 +22,7 @@ describe('a way out of a session', { skip: cannotRun() }, () => {
     assert.deepEqual([stdout.trim().split('\n'), stderr], [lines, '']);
   }
 
-  test('UDP to anything but a resolver is refused, connected or not, also disguised', () =>
+  test('UDP to anything but port 53 is refused, connected or not, also disguised', () =>
     gives(
       `
 def udp(family, address, how, protocol=0):
@@ -30,12 +30,17 @@ def udp(family, address, how, protocol=0):
     return attempt(lambda: getattr(s, how)(address) if how == 'connect' else s.sendto(b'x', address))
 print(udp(socket.AF_INET, ('198.51.100.23', 5433), 'connect'))
 print(udp(socket.AF_INET, ('198.51.100.23', 5433), 'sendto'))
-print(udp(socket.AF_INET, ('198.51.100.23', 53), 'sendto'))
+print(udp(socket.AF_INET, ('198.51.100.23', 443), 'connect'))
+print(udp(socket.AF_INET, ('198.51.100.23', 443), 'sendto'))
+print(udp(socket.AF_INET, ('224.0.0.251', 5353), 'sendto'))
+print(udp(socket.AF_INET6, ('ff02::fb', 5353), 'sendto'))
+print(udp(socket.AF_INET, ('198.51.100.23', 853), 'connect'))
 print(udp(socket.AF_INET, ('127.0.0.1', 5433), 'sendto'))
 print(udp(socket.AF_INET, ('127.0.0.1', ${port}), 'sendto'))
-print(udp(socket.AF_INET6, ('2001:db8::17:23', 53), 'connect'))
-print(udp(socket.AF_INET6, ('2001:db8::17:23', 53), 'sendto'))
-print(udp(socket.AF_INET6, ('::ffff:198.51.100.23', 53), 'sendto'))
+print(udp(socket.AF_INET6, ('2001:db8::17:23', 443), 'connect'))
+print(udp(socket.AF_INET6, ('2001:db8::17:23', 443), 'sendto'))
+print(udp(socket.AF_INET6, ('::ffff:198.51.100.23', 443), 'connect'))
+print(udp(socket.AF_INET6, ('::ffff:198.51.100.23', 443), 'sendto'))
 import ctypes, struct
 libc = ctypes.CDLL(None, use_errno=True)
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -43,23 +48,11 @@ unspecified = struct.pack('=H', 0) + struct.pack('!H', 5433) + socket.inet_aton(
 n = libc.sendto(s.fileno(), b'x', 1, 0, unspecified, len(unspecified))
 print(n, errno.errorcode[ctypes.get_errno()])
 `,
-      ...Array(8).fill('EPERM'),
+      ...Array(13).fill('EPERM'),
       '-1 EPERM',
     ));
 
-  test('UDP to a resolver of the host passes', () =>
-    gives(
-      `
-for family, address in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1'), (socket.AF_INET6, '::ffff:127.0.0.1')):
-    s = socket.socket(family, socket.SOCK_DGRAM)
-    print(attempt(lambda: s.sendto(b'x', (address, 53))))
-    s = socket.socket(family, socket.SOCK_DGRAM)
-    print(attempt(lambda: s.connect((address, 53))))
-`,
-      ...Array(6).fill('done'),
-    ));
-
-  test('a datagram from anywhere but a resolver does not arrive', async () => {
+  test('a datagram from anywhere but the daemon does not arrive', async () => {
     const receiver = `
 for family, address in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')):
     s = socket.socket(family, socket.SOCK_DGRAM); s.bind((address, 0)); s.settimeout(1)

@@ -2,7 +2,7 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { accessSync, chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -95,7 +95,6 @@ export function newHost(enter: readonly string[] = []): Host {
     execFileSync('make', ['-s', '-C', join(ROOT, 'native')], { stdio: ['ignore', 'ignore', 'inherit'] });
   const runDir = mkdtempSync(join(tmpdir(), 'sluice-native-'));
   chmodSync(runDir, 0o755);
-  writeFileSync(join(runDir, 'resolv.conf'), 'nameserver 127.0.0.1\nnameserver ::1\n');
   // Other accounts may be unable to reach this checkout: it may lie in /root.
   const launcher = join(runDir, 'sluice-launch');
   copyFileSync(join(BUILD, 'sluice-launch'), launcher);
@@ -113,11 +112,7 @@ export function newHost(enter: readonly string[] = []): Host {
     cgroup: `/${name}`,
     helper,
     async startHelper(...options) {
-      const child = spawn(
-        join(BUILD, 'sluice-helper'),
-        [...base, '--resolv-conf', join(runDir, 'resolv.conf'), ...options],
-        { stdio: ['ignore', 'ignore', 'pipe'] },
-      );
+      const child = spawn(join(BUILD, 'sluice-helper'), [...base, ...options], { stdio: ['ignore', 'ignore', 'pipe'] });
       await firstLine(child, 'stderr', /: ready: /);
       running = child;
     },

