@@ -80,14 +80,12 @@ function screen(checked: readonly Check[], found: readonly Finding[], notes: rea
 async function look(context: DoctorContext, agent: Agent | null): Promise<Installation> {
   const helper = await context.helperStatus().catch(known);
   const daemon = await withDaemon(context, (each) => each.call('status')).catch(known);
-  const inside = helper instanceof Error ? '/sluice' : helper.cgroup;
   return {
     host: readHost(),
     helper,
     daemon: daemon as DaemonFacts | SluiceError,
     lacking: [context.paths.launch, probePath(context)].filter((path) => !isExecutable(path)),
-    agent:
-      agent === null ? null : { ...agent, processes: process.getuid!() === 0 ? processesOf(agent.uid, inside) : [] },
+    agent: agent === null ? null : { ...agent, processes: process.getuid!() === 0 ? processesOf(agent.uid) : [] },
   };
 }
 

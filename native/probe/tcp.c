@@ -136,15 +136,6 @@ static void transparent(struct attempt *a)
 	with_option(a, IPPROTO_IP, IP_TRANSPARENT, &(int){1}, sizeof(int), "IP_TRANSPARENT");
 }
 
-/* Loose source route over the site: NOP, LSRR (RFC 791, 3.1). */
-static void source_route(struct attempt *a)
-{
-	unsigned char route[8] = {1, 131, 7, 4};
-
-	memcpy(route + 4, &a->site->v4, 4);
-	with_option(a, IPPROTO_IP, IP_OPTIONS, route, sizeof route, "IP_OPTIONS");
-}
-
 static void bound_source(struct attempt *a)
 {
 	union address to;
@@ -251,7 +242,6 @@ const struct probe TCP_PROBES[] = {
 	{"tcp-mark", mark, NETWORK, "SO_MARK, for another routing table"},
 	{"tcp-bind-device", bind_device, NETWORK, "SO_BINDTODEVICE"},
 	{"tcp-transparent", transparent, NETWORK, "IP_TRANSPARENT"},
-	{"tcp-source-route", source_route, NETWORK, "a loose source route in IP_OPTIONS"},
 	{"tcp-io-uring", uring, NETWORK, "connect and send by io_uring"},
 	{"tcp-daemon-port", daemon_port, NETWORK, "straight to sluiced, behind a PROXY header"},
 	{"mptcp", mptcp, NETWORK, "Multipath TCP"},

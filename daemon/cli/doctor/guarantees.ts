@@ -66,7 +66,7 @@ export const GUARANTEES: readonly Guarantee[] = [
     says: 'no packet leaves by another way, frames included',
     required: true,
     by: ['egress', 'launch filter'],
-    probes: ['packet-raw', 'packet-datagram', 'tcp-source-route'],
+    probes: ['packet-raw', 'packet-datagram'],
     fix: RESTART,
   },
   {

@@ -29,21 +29,21 @@ export function readHost(): HostFacts {
   };
 }
 
-/** Processes of a uid outside of sluice's cgroup (`inside`, as in /proc/PID/cgroup). */
-export function processesOf(uid: number, inside: string): number[] {
+/** Processes of a uid that are in no session (of whichever sluice on this host). */
+export function processesOf(uid: number): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => {
       try {
-        return (
-          statSync(join('/proc', pid)).uid === uid && !read(join('/proc', pid, 'cgroup'))?.includes(`0::${inside}/`)
-        );
+        return statSync(join('/proc', pid)).uid === uid && !IN_SESSION.test(read(join('/proc', pid, 'cgroup')) ?? '');
       } catch {
         return false; // it has ended
       }
     })
     .map(Number);
 }
+
+const IN_SESSION = /^0::.*\/sessions\/[0-9a-f]{32}(\/|$)/m;
 
 function mounted(mountinfo: string): string | null {
   const line = mountinfo.split('\n').find((each) => / - cgroup2 /.test(each));
