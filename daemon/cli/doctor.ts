@@ -107,13 +107,13 @@ async function attack(
       notes.push(...world.missing);
       const run = [...context.self, 'run', ...(flags.user === undefined ? [] : ['--user', flags.user]), '--'];
       tried = await tryAll(run, world, words(context, helper, daemon));
-      witnessed = { saw: new Map(world.saw), raw: world.raw, victimUid: world.victimUid };
+      witnessed = world;
     } finally {
       await world.close();
     }
   } catch (error) {
     const { message, hint } = known(error);
-    notes.push(`nothing was tried: ${message}${hint === '' ? '' : ` (${hint})`}`);
+    notes.push(`nothing was tried: ${message}${hint === '' ? '' : `; ${hint}`}`);
     if (flags.json) process.stderr.write(`sluice: ${visible(message)}\n  ${visible(hint)}\n`);
   }
   return { found: findings(tried, witnessed, enforcement), notes };

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
-enum { LIMIT_S = 5, AT_ONCE = 8, TRIES_MAX = 256 };
+enum { LIMIT_S = 5, AT_ONCE = 16, TRIES_MAX = 256 };
 
 static const struct probe *const FAMILIES[] = {TCP_PROBES,     UDP_PROBES,     RAW_PROBES,    FAMILY_PROBES,
 					       UNIX_PROBES,    INBOUND_PROBES, CGROUP_PROBES, NAMESPACE_PROBES,

@@ -117,7 +117,6 @@ static void services(struct attempt *a)
 	char own[3][108], reached[HOW_MAX] = "";
 	const char *agent = getenv("SSH_AUTH_SOCK"), *names[sizeof KNOWN / sizeof *KNOWN + 4];
 	size_t count = 0;
-	int there = 0;
 
 	for (; count < sizeof KNOWN / sizeof *KNOWN; count++)
 		names[count] = KNOWN[count];
@@ -134,14 +133,12 @@ static void services(struct attempt *a)
 
 		if (connect(fd, (struct sockaddr *)&to, size) == 0)
 			snprintf(reached + strlen(reached), sizeof reached - strlen(reached), " %s", names[i]);
-		else
-			there += errno != ENOENT && errno != ENOTDIR && errno != ECONNREFUSED;
 		close(fd);
 	}
 	if (*reached)
 		effect(a, "connected to%.180s", reached);
 	else
-		kept(a, "%d of %zu are here, none was reached", there, count);
+		kept(a, "none of %zu was reached", count);
 }
 
 /* The helper refuses every process inside a session, whoever it runs as. */

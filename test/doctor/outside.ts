@@ -44,7 +44,7 @@ const world = await openWorld(probe, { uid: 0, gid: 0 });
 try {
   const words = [`daemon=${port}`, `pins=${pins}`, `cgroup=${mount}`];
   const tried = await tryAll([], world, words);
-  const found = findings(tried, { saw: world.saw, raw: world.raw, victimUid: world.victimUid }, null);
+  const found = findings(tried, world, null);
   process.stdout.write(JSON.stringify({ found, missing: world.missing }));
 } finally {
   await world.close();

@@ -28,6 +28,7 @@ export interface Tried {
 
 export interface Witnessed {
   readonly saw: ReadonlyMap<string, string>;
+  readonly called: ReadonlySet<string>;
   readonly raw: boolean;
   readonly victimUid: number | null;
 }
@@ -77,14 +78,17 @@ export function exitStatus(found: readonly Finding[]): 0 | 1 | 2 {
 }
 
 /** A return value alone is no escape: somebody outside has seen it, or the call had its effect. */
-function judge(tries: readonly Try[], { saw, raw }: Witnessed): Try[] {
+function judge(tries: readonly Try[], { saw, called, raw }: Witnessed): Try[] {
   return tries.map((each) => {
     const at = saw.get(each.name);
     if (at !== undefined) return { ...each, escaped: true, how: `${at}: the witness outside got it` };
     if (each.sent && !raw && NEEDS_RAW.test(each.name)) {
       return { ...each, untried: true, how: `${each.how}; only root can see whether it arrived` };
     }
-    return each;
+    if (each.name.startsWith('inbound-') && !each.escaped && !called.has(each.name)) {
+      return { ...each, untried: true, how: `${each.how}; no witness called` };
+    }
+    return each.sent ? { ...each, how: `${each.how}; nothing arrived outside` } : each;
   });
 }
 

@@ -88,16 +88,20 @@ export function summary(found: readonly Finding[], notes: readonly string[], sty
   const unknown = count(null);
   const required = [...lacking, ...unknown].filter((each) => each.required);
   const tries = new Set(found.flatMap((each) => each.tried.filter((one) => !one.untried).map((one) => one.name))).size;
+  const said = (sentences: readonly string[]) => {
+    const all = [...sentences, ...notes.map((note) => `Note: ${note}.`)];
+    const text = all.flatMap((line) => wrap(visible(line), Math.min(style.width, WIDEST))).join('\n');
+    return `${paint(required.length > 0 ? RED : GREEN, text)}\n`;
+  };
   const lines = [
     `${count(true).length} of ${found.length} guarantees are held${tries > 0 ? `, after ${tries} attempts to break them` : ''}.`,
   ];
+  if (unknown.length === found.length) return said(['Nothing could be found out of the guarantees.']);
   if (lacking.length > 0) lines.push(`Not held: ${list(lacking)}.`);
   if (unknown.length > 0) lines.push(`Not found out: ${list(unknown)}.`);
   if (required.length > 0) lines.push(`Of those, required: ${list(required)}.`);
   else if (lacking.length + unknown.length > 0) lines.push('None of those is required.');
-  const said = [...lines, ...notes.map((note) => `Note: ${note}.`)];
-  const text = said.flatMap((line) => wrap(visible(line), Math.min(style.width, WIDEST))).join('\n');
-  return `${paint(required.length > 0 ? RED : GREEN, text)}\n`;
+  return said(lines);
 }
 
 /** SGR, ECMA-48 8.3.117, line by line so that a pager that cuts lines keeps the rest as it is. */

@@ -29,7 +29,7 @@ export async function tryAll(run: readonly string[], world: World, words: readon
   await world.settle();
   if (uid === null || status !== 0) {
     const [what = '', advice] = stderr.trim().split('\n').slice(-2);
-    const message = what.replace(/^sluice: /, '') || `sluice run ended with status ${status}`;
+    const message = what.replace(/^sluice: |\s\([A-Z_]+\)$/g, '') || `sluice run ended with status ${status}`;
     throw new SluiceError('SESSION_UNKNOWN', `no session could be opened: ${message}`, {
       hint: advice?.trim() || 'try sluice run -- true',
     });

@@ -18,6 +18,8 @@ export interface World {
   readonly probe: string;
   /** Attempts that a witness saw, and where. */
   readonly saw: ReadonlyMap<string, string>;
+  /** Attempts to listen that a witness called. */
+  readonly called: ReadonlySet<string>;
   /** A witness listens for raw packets on the loopback, too. */
   readonly raw: boolean;
   /** uid of the process that is attacked; null: there is none. */
@@ -51,11 +53,13 @@ export async function openWorld(probe: string, agent: { uid: number; gid: number
   chmodSync(dir, 0o755);
   const missing: string[] = [];
   const saw = new Map<string, string>();
+  const called = new Set<string>();
   const helping: Helping[] = [];
   let drained: (() => void)[] = [];
   let device: string | null = null;
   const hear = (line: Line) => {
     if (typeof line.saw === 'string' && !saw.has(line.saw)) saw.set(line.saw, String(line.at));
+    if (typeof line.called === 'string') called.add(line.called);
     if (line.drained === true) drained.shift()?.();
   };
   const close = async () => {
@@ -89,6 +93,7 @@ export async function openWorld(probe: string, agent: { uid: number; gid: number
       words,
       probe: reachable,
       saw,
+      called,
       raw: near.ready.raw === true,
       victimUid: victim === null ? null : root ? agent!.uid : process.getuid!(),
       missing,
