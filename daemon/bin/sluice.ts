@@ -62,6 +62,21 @@ const commands: Commands = {
     summary: 'what the daemon does and whether all is well',
     load: async () => (await import('../cli/status.ts')).statusCommand(context),
   },
+  doctor: {
+    summary: 'try every way out of a session on this host, and say which guarantees hold',
+    load: async () => {
+      const [{ doctorCommand }, { openHelper }] = await Promise.all([
+        import('../cli/doctor.ts'),
+        import('../intake/helper.ts'),
+      ]);
+      const helperStatus = () => openHelper(context.paths.helper).status();
+      return doctorCommand({
+        ...context,
+        helperStatus,
+        self: [process.execPath, ...process.execArgv, process.argv[1]!],
+      });
+    },
+  },
   approvals: {
     summary: 'operations that wait for a person, and decisions on them',
     load: async () => (await import('../cli/approvals.ts')).approvalsCommand(context),

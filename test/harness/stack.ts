@@ -43,6 +43,8 @@ export interface StackOptions {
   readonly config?: Readonly<Record<string, unknown>>;
   /** Files that are given to the account of the daemon (credentials). */
   readonly daemonReads?: readonly string[];
+  /** Further options of the helper. */
+  readonly helper?: readonly string[];
   /** Account that agents run as. Absent: sluice-agent. */
   readonly agent?: string;
 }
@@ -79,6 +81,8 @@ export interface Stack {
   kill(signal: NodeJS.Signals): Promise<void>;
   /** Starts the daemon again after kill(). */
   restart(): Promise<void>;
+  /** Ends the helper; what it attached stays. */
+  stopHelper(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -181,7 +185,8 @@ class RunningStack implements Stack {
 
   async start(): Promise<void> {
     this.#writePolicy(this.#options.policy);
-    this.#helper = this.#keep('setpriv', ['--pdeathsig', 'TERM', HELPER, ...this.#helperArgv]);
+    const helper = [...this.#helperArgv, ...(this.#options.helper ?? [])];
+    this.#helper = this.#keep('setpriv', ['--pdeathsig', 'TERM', HELPER, ...helper]);
     const socket = join(this.runDir, 'helper.sock');
     await this.#until(async () => existsSync(socket), this.#helper, 'sluice-helper');
     await this.restart();
@@ -280,9 +285,13 @@ class RunningStack implements Stack {
     return ended(this.daemon, signal);
   }
 
+  async stopHelper(): Promise<void> {
+    if (this.#helper !== undefined) await ended(this.#helper);
+  }
+
   async stop(): Promise<void> {
     if (this.#daemon !== undefined) await ended(this.#daemon);
-    if (this.#helper !== undefined) await ended(this.#helper);
+    await this.stopHelper();
     this.#clear();
   }
 
