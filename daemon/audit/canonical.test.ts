@@ -21,7 +21,7 @@ test('golden vector: the same event has the same bytes and hash for ever', () =>
   const json = new Encoder().encode(OPERATION, 17, 1_795_342_800_123, 'ab'.repeat(32));
   assert.equal(
     json,
-    '{"schema":1,"seq":17,"time":1795342800123,"type":"operation","session":"00112233445566778899aabbccddeeff",' +
+    '{"schema":2,"seq":17,"time":1795342800123,"type":"operation","session":"00112233445566778899aabbccddeeff",' +
       '"groups":["ai-agents","dev"],"op":3,"text":"SELECT \\"näme\\" FROM t","verb":"SELECT",' +
       '"accesses":[{"effect":"read","object":"public.t","columns":["näme"]}],"decision":"allow","micros":13,' +
       `"prev":"${'ab'.repeat(32)}"}`,

@@ -2,7 +2,7 @@
 import type { Decision } from './decision.ts';
 import type { Obligations } from './mask.ts';
 import type { Operation } from './operation.ts';
-import type { Principal, Session } from './principal.ts';
+import type { Principal, Session, VerifiedToken } from './principal.ts';
 import type { Resource } from './resource.ts';
 
 export interface Question {
@@ -13,6 +13,15 @@ export interface Question {
   readonly now: number;
 }
 
+/** Who a local process is, as the host says it. */
+export interface LocalIdentity {
+  readonly uid: number;
+  readonly user: string;
+  readonly groups: readonly string[];
+  /** The systemd unit that it runs in. Absent: in none, or it does not count here. */
+  readonly unit?: string;
+}
+
 export interface Policy {
   /** Hash of the content of all files, lower-case hex, 16 characters. */
   readonly version: string;
@@ -20,7 +29,9 @@ export interface Policy {
   /** The resource at this original destination, or null. `names`: DNS names that the session resolved to this address. */
   resourceAt(address: string, port: number, names?: readonly string[]): Resource | null;
   /** Principal of a local identity by the policy's `identities:`; null where none is mapped. */
-  principalOf(local: { uid: number; user: string; groups: readonly string[] }): Principal | null;
+  principalOf(local: LocalIdentity): Principal | null;
+  /** Principal of a verified token by the policy's `identities:`; null where no entry names its issuer and matches. */
+  principalOfToken(token: VerifiedToken): Principal | null;
   decide(question: Question): Decision;
   /** True when `decide` can answer differently for the same operation at another time or text (a `when:` that looks at them): such answers are not cached. */
   readonly volatile: boolean;

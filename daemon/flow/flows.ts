@@ -41,8 +41,9 @@ export class Flows {
     if (parts === null) throw new SluiceError('INTERNAL', 'a connection came before the daemon was ready');
     const resource = parts.policy().resourceAt(flow.origin.address, flow.origin.port);
     const protocol = resource === null ? undefined : this.#protocols.get(resource.protocol);
-    if (resource === null || protocol === undefined) {
-      void this.#decline(parts, flow, socket, resource);
+    const expired = parts.expired(flow.session);
+    if (expired !== null || resource === null || protocol === undefined) {
+      void this.#decline(parts, { flow, socket }, resource, expired ?? unserved(flow, resource));
       return;
     }
     const running = runFlow({ parts, flow, resource, protocol, socket });
@@ -50,17 +51,12 @@ export class Flows {
     void running.ended.finally(() => this.#running.delete(running));
   }
 
-  async #decline(parts: FlowParts, flow: Flow, socket: net.Socket, resource: Resource | null): Promise<void> {
-    const where = `${flow.origin.address} port ${flow.origin.port}`;
-    const error =
-      resource === null
-        ? new SluiceError('FLOW_NO_RESOURCE', `sluice: the policy has no resource at ${where}`, {
-            hint: 'ask for the address to be added to the policy as a resource',
-          })
-        : new SluiceError(
-            'FLOW_NO_RESOURCE',
-            `sluice: this version does not speak the protocol ${resource.protocol} of ${resource.name}`,
-          );
+  async #decline(
+    parts: FlowParts,
+    { flow, socket }: Arrival,
+    resource: Resource | null,
+    error: SluiceError,
+  ): Promise<void> {
     const deadline = AbortSignal.timeout(HEARING);
     try {
       const fields = {
@@ -106,4 +102,17 @@ export class Flows {
     for (const running of all) running.end(error);
     await Promise.allSettled(all.map((running) => running.ended));
   }
+}
+
+/** Why nobody serves a flow: what is no resource, or speaks what this version does not. */
+function unserved(flow: Flow, resource: Resource | null): SluiceError {
+  const { address, port } = flow.origin;
+  return resource === null
+    ? new SluiceError('FLOW_NO_RESOURCE', `sluice: the policy has no resource at ${address} port ${port}`, {
+        hint: 'ask for the address to be added to the policy as a resource',
+      })
+    : new SluiceError(
+        'FLOW_NO_RESOURCE',
+        `sluice: this version does not speak the protocol ${resource.protocol} of ${resource.name}`,
+      );
 }

@@ -177,7 +177,7 @@ class Talk implements Outlet {
     const plan = classified.protect(OBLIGATIONS);
     if (classified.operations.some(forbidden) || plan.refuse !== undefined)
       this.#refuse(act, { code: 'POLICY_DENIED', message: 'refused' });
-    else this.#go(act, { classified, plan, policy: String(this.#policy), decisions: [] });
+    else this.#go(act, { classified, plan, policy: String(this.#policy), principal: PRINCIPAL, decisions: [] });
   }
 
   #go(act: Act, verdict: Verdict): void {
