@@ -18,6 +18,9 @@ const MAX_STEPS = 20_000;
 const MAX_OUT = 4 << 20;
 
 /** How a conversation went, for the run's totals. */
+/** The rounds change no principal. */
+const PRINCIPAL = { subject: 'local:agent', groups: [] };
+
 export interface Outcome {
   readonly bytes: number;
   readonly refused: number;

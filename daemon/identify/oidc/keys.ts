@@ -47,7 +47,9 @@ export class ProviderKeys {
   }
 
   /** The key that signed a token, for jose. @throws JOSEError where there is none; SluiceError IDENTITY_UNAVAILABLE. */
-  readonly find = async (...[header, token]: Parameters<JWTVerifyGetKey>): ReturnType<JWTVerifyGetKey> => {
+  readonly find = async (
+    ...[header, token]: Parameters<JWTVerifyGetKey>
+  ): Promise<Awaited<ReturnType<JWTVerifyGetKey>>> => {
     const known = await this.#get();
     try {
       return await known.find(header, token);
