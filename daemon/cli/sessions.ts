@@ -27,16 +27,18 @@ export function runningTable(sessions: readonly Listed[], width: number, now: nu
     identityState(session.identity, now),
     visible(session.command.join(' ')),
   ]);
-  return table(['SESSION', 'WHO', 'FOR', 'IDENTITY', 'COMMAND'], rows, width);
+  const troubles = sessions.flatMap(({ id, identity }) =>
+    identity?.problem === undefined ? [] : [`${id.slice(0, 8)} was not renewed: ${visible(identity.problem)}\n`],
+  );
+  return table(['SESSION', 'WHO', 'FOR', 'IDENTITY', 'COMMAND'], rows, width) + troubles.join('');
 }
 
-/** Whether the token that the session rests on holds, for how long, and what is the matter with its renewal. */
+/** Whether the token that the session rests on holds, and for how long. */
 export function identityState(identity: TokenIdentity | undefined, now: number): string {
   if (identity === undefined) return 'local';
-  const { until, expiredAt, problem } = identity;
-  const why = problem === undefined ? '' : `: ${visible(problem)}`;
-  if (expiredAt !== undefined || until <= now) return `ended ${span(now - (expiredAt ?? until))} ago${why}`;
-  return `for ${span(until - now)}${problem === undefined ? '' : ', not renewed yet'}${why}`;
+  const { until, expiredAt } = identity;
+  if (expiredAt !== undefined || until <= now) return `ended ${span(now - (expiredAt ?? until))} ago`;
+  return `ends in ${span(until - now)}`;
 }
 
 export function endCommand(context: Context): Command {

@@ -101,7 +101,12 @@ export class Identities {
       await this.#apply(session, verified, 'presented');
       return verified.until;
     } catch (error) {
-      if (error instanceof SluiceError) this.#options.sessions.note(session, error.message);
+      if (error instanceof SluiceError) {
+        this.#options.sessions.note(session, error.message);
+        const { id, uid, principal } = session;
+        if (error.code === 'IDENTITY_REFUSED')
+          this.#record({ type: 'session.refused', session: id, subject: principal.subject, uid, ...saying(error) });
+      }
       throw error;
     }
   }
@@ -156,14 +161,15 @@ export class Identities {
    * daemon started again follow with their next renewal.
    */
   async remap(): Promise<void> {
-    for (const session of this.#options.sessions.list()) {
+    const map = async (session: Session) => {
       const { identity, principal } = session;
       const token = this.#tokens.get(principal);
-      if (token === undefined || identity === undefined || identity.expiredAt !== undefined) continue;
+      if (token === undefined || identity === undefined || identity.expiredAt !== undefined) return;
       const mapped = this.#options.policy().principalOfToken(token);
-      if (mapped !== null && String(mapped.groups) === String(principal.groups)) continue;
+      if (mapped !== null && sameGroups(mapped, principal)) return;
       await this.#apply(session, token, identity.source).catch(this.#options.onFault);
-    }
+    };
+    await Promise.all(this.#options.sessions.list().map(map));
   }
 
   /** To be called every second or so. */
@@ -221,7 +227,7 @@ export class Identities {
   }
 
   async #loginRenewed(uid: number, login: Login): Promise<void> {
-    for (const session of this.#sessionsOf(uid, login)) {
+    const renew = async (session: Session) => {
       try {
         await this.#apply(session, login.token, 'login');
       } catch (error) {
@@ -229,7 +235,8 @@ export class Identities {
         this.#options.sessions.note(session, error.message);
         this.#options.onFault(error);
       }
-    }
+    };
+    await Promise.all(this.#sessionsOf(uid, login).map(renew));
   }
 
   #loginFailed(uid: number, login: Login, error: SluiceError, final: boolean): void {
@@ -299,3 +306,6 @@ const saying = ({ code, message }: SluiceError): Pick<EventInput, 'error' | 'mes
   error: code,
   message,
 });
+
+/** Both are sorted. */
+const sameGroups = (a: Principal, b: Principal): boolean => JSON.stringify(a.groups) === JSON.stringify(b.groups);

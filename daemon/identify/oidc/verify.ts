@@ -114,7 +114,8 @@ function isGroup(value: unknown): value is string {
 function at(value: unknown, path: readonly string[]): unknown {
   let found = value;
   for (const name of path) {
-    if (typeof found !== 'object' || found === null || !Object.hasOwn(found, name)) return undefined;
+    if (typeof found !== 'object' || found === null || Array.isArray(found) || !Object.hasOwn(found, name))
+      return undefined;
     found = (found as Record<string, unknown>)[name];
   }
   return found;
