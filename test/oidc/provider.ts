@@ -3,7 +3,7 @@
  * the place of its own, and a person who approves device logins as a browser would.
  */
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -63,6 +63,8 @@ export const AUDIENCE = 'https://sluice.example';
 
 export async function startProvider(): Promise<TestProvider> {
   const dir = mkdtempSync(join(tmpdir(), 'sluice-oidc-'));
+  // Daemons of other accounts read the certificate.
+  chmodSync(dir, 0o755);
   const authority = await CertificateAuthority.open(join(dir, 'ca'));
   const ca = join(dir, 'ca.pem');
   writeFileSync(ca, authority.pem, { mode: 0o644 });

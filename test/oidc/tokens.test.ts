@@ -232,7 +232,7 @@ suite('tokens', () => {
   ) {
     provider.instead.set(path, answer);
     t.after(() => provider.instead.delete(path));
-    await refuses(client({ timeoutSeconds: 0.5 }).verify(await provider.sign()), reason, {
+    await refuses(client({ timeoutSeconds }).verify(await provider.sign()), reason, {
       code: 'IDENTITY_UNAVAILABLE',
     });
   }
