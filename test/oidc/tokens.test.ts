@@ -229,6 +229,7 @@ suite('tokens', () => {
     path: string,
     answer: Parameters<typeof provider.instead.set>[1],
     reason: RegExp,
+    timeoutSeconds = 10,
   ) {
     provider.instead.set(path, answer);
     t.after(() => provider.instead.delete(path));
@@ -273,7 +274,7 @@ suite('tokens', () => {
       const timer = setInterval(() => response.write(' '), 50);
       response.on('close', () => clearInterval(timer));
     };
-    return unavailable(t, '/jwks', (_, response) => drip(response), /did not answer within 0\.5 s/);
+    return unavailable(t, '/jwks', (_, response) => drip(response), /did not answer within 0\.5 s/, 0.5);
   });
   test('keys that are none', (t) => unavailable(t, '/jwks', json({ keys: ['x'] }), /not a JSON Web Key Set/));
   test('a page in place of keys', (t) =>
