@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { canonicalIp, parseHostPort } from './address.ts';
-import { AGENT, policyOf, SHOP } from './fixture.ts';
+import { AGENT, policyOf, SHOP, told } from './fixture.ts';
 
 test('a resource is found by address, by name and by zone', () => {
   const policy = policyOf(`apiVersion: sluice/v1
@@ -127,6 +127,20 @@ identities:
   assert.deepEqual(policy.principalOf({ uid: 5, user: 'bot', groups: [], unit: 'agent.service' })?.groups, ['unit']);
   assert.equal(policy.principalOf({ uid: 5, user: 'bot', groups: [], unit: 'other.service' }), null);
   assert.equal(policy.principalOf({ uid: 5, user: 'bot', groups: [] }), null);
+});
+
+test('entries of identities that could be misunderstood', () => {
+  const faults = (entry: string) => told(`apiVersion: sluice/v1\nidentities:\n  - ${entry}\n`).join('\n');
+  const issuer = 'issuer: "https://login.example"';
+  assert.equal(faults(`{${issuer}, group: dba, groups: [dba]}`), '');
+  assert.match(faults(`{${issuer}, user: ada}`), /exactly one of/);
+  assert.match(faults('{groups: [dba]}'), /exactly one of/);
+  assert.match(faults(`{${issuer}, subject: "local:root"}`), /subject of a token is its own/);
+  assert.match(faults('{user: ada, tokenGroups: all}'), /name their issuer/);
+  assert.match(faults('{group: dev, claims: {a: b}}'), /name their issuer/);
+  assert.match(faults('{issuer: "http://login.example", tokenGroups: all}'), /https/);
+  assert.match(faults('{unit: agent}'), /write it as agent\.service/);
+  assert.match(faults(`{${issuer}, tokenGroup: dba}`), /tokenGroups/);
 });
 
 const MASKS = `${SHOP}masks:
