@@ -64,6 +64,38 @@ suite('tokens of people and runners', { skip: postgresMissing() ?? stackMissing(
     }
   });
 
+  test('in a job of GitHub Actions the token is asked for, by the audience that the daemon names', {
+    timeout: 60_000,
+  }, async () => {
+    const { provider, stack } = site;
+    const iss = `${provider.issuer}/_services/token`;
+    const asked: (string | undefined)[] = [];
+    provider.instead.set('/_services/token/.well-known/openid-configuration', (_, response) => {
+      response.end(JSON.stringify({ issuer: iss, jwks_uri: `${provider.issuer}/jwks` }));
+    });
+    provider.instead.set('/request', async (request, response) => {
+      asked.push(request.headers.authorization, request.url);
+      const token = await provider.sign({ iss, sub: 'repo:shop/agents', repository: 'shop/agents', groups: ['dba'] });
+      response.end(JSON.stringify({ value: token }));
+    });
+    const { stdout, stderr } = await stack.run(['psql', '-XAtc', 'SELECT name FROM people'], {
+      env: {
+        ...site.env,
+        NODE_EXTRA_CA_CERTS: provider.ca,
+        GITHUB_SERVER_URL: provider.issuer,
+        ACTIONS_ID_TOKEN_REQUEST_URL: `${provider.issuer}/request?api-version=2`,
+        ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'of the runner',
+      },
+    });
+    assert.deepEqual([stdout, stderr], ['Ada\n', '']);
+    assert.deepEqual(asked.slice(0, 2), [
+      'bearer of the runner',
+      `/request?api-version=2&audience=${encodeURIComponent('https://sluice.example')}`,
+    ]);
+    const [start] = (await site.events('session.start')).filter(({ issuer }) => issuer === iss);
+    assert.deepEqual([start?.subject, start?.groups], ['ci:repo:shop/agents', ['ai-agents']]);
+  });
+
   test('a token is only taken for a session of the caller, and renews only sessions of the caller', {
     timeout: 60_000,
   }, async () => {

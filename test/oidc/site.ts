@@ -24,6 +24,7 @@ export async function startSite(name: string) {
   const policy = `apiVersion: sluice/v1
 identities:
   - {issuer: "${issuer}", tokenGroups: [ai-agents, pii, writers]}
+  - {issuer: "${issuer}/_services/token", claims: {repository: shop/agents}, groups: [ai-agents]}
   - {user: sluice-agent, groups: [ai-agents, pii, writers]}
   - {user: root, groups: [dba]}
 resources:
@@ -34,7 +35,9 @@ rules:
 masks:
   - {on: db, columns: [public.people.email], unless: {groups: [pii]}}
 `;
-  const identity = { providers: [{ ...settings, clockSkewSeconds: 0 }] };
+  // As GitHub has it, of whose tokens no claim is a group.
+  const runner = { ...{ name: 'ci', ca, audience: AUDIENCE }, issuer: `${issuer}/_services/token` };
+  const identity = { providers: [{ ...settings, clockSkewSeconds: 0 }, runner] };
   const stack = await startStack({ name, policy, config: { identity } });
   const env = {
     ...{ PGHOST: database.host, PGPORT: String(database.port), PGUSER: 'postgres', PGDATABASE: 'postgres' },
