@@ -160,6 +160,16 @@ export class Approvals {
     }
   }
 
+  /** The session's identity has ended: nobody is asked any more for what it waits for. */
+  withdraw(session: string, reason: string): void {
+    for (const entry of [...this.#byId.values()]) {
+      const { approval, ready } = entry;
+      if (approval.session === session && approval.state === 'pending' && ready === null) {
+        this.#close(entry, 'withdrawn', reason);
+      }
+    }
+  }
+
   /** After a restart: ends every session that is not among those running. */
   keepSessions(running: ReadonlySet<string>): void {
     const gone = new Set([...this.#byId.values()].map((entry) => entry.approval.session));

@@ -2,7 +2,7 @@
  * The canonical bytes of an event: one JSON object in UTF-8, its keys in the order of FIELDS, no white space, `prev` last.
  * These bytes are hashed, stored and sent; nothing is ever encoded a second time, so verifying is hashing what is stored.
  *
- *   {"schema":1,"seq":17,"time":1795342800000,"type":"operation",…,"prev":"<64 hex>"}
+ *   {"schema":2,"seq":17,"time":1795342800000,"type":"operation",…,"prev":"<64 hex>"}
  *
  * JSON.stringify writes lone surrogates as \uD8xx escapes, so every JavaScript string comes back as it went in.
  */
@@ -34,6 +34,7 @@ const ABOUT = labelled([
   ['session', 'string'],
   ['subject', 'string'],
   ['groups', 'strings'],
+  ['issuer', 'string'],
   ['flow', 'string'],
   ['pid', 'number'],
   ['uid', 'number'],

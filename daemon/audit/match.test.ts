@@ -4,7 +4,7 @@ import type { Event } from '../core/event.ts';
 import { Group, Pattern, parseMatches } from './match.ts';
 
 const EVENT = {
-  schema: 1,
+  schema: 2,
   seq: 9,
   time: 0,
   type: 'operation',

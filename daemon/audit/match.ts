@@ -23,6 +23,7 @@ const FIELDS: Readonly<Record<string, Field>> = {
   SESSION: { read: (e) => e.session, key: 'session', id: true },
   SUBJECT: { read: (e) => e.subject, key: 'subject' },
   GROUP: { read: (e) => e.groups },
+  ISSUER: { read: (e) => e.issuer, key: 'issuer' },
   FLOW: { read: (e) => e.flow, key: 'flow', id: true },
   PID: { read: (e) => e.pid },
   UID: { read: (e) => e.uid },

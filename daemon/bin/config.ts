@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { SluiceError } from '../core/errors.ts';
+import { identitySettings } from '../identify/oidc/settings.ts';
 import { resolverOf } from './resolvers.ts';
 
 const path = z.string().refine(isAbsolute, { error: 'has to be an absolute path' });
@@ -36,6 +37,7 @@ const schema = z.strictObject({
       group: z.string().default('sluice-audit').describe('Local group whose members may read the audit.'),
     })
     .prefault({}),
+  identity: identitySettings.prefault({}),
   limits: z
     .strictObject({
       connections: z.number().int().positive().default(4096),

@@ -13,6 +13,7 @@ import type { Event } from '../core/event.ts';
 
 const context: Context = {
   paths: pathsFrom(process.env, fileURLToPath(new URL('../../build/native', import.meta.url))),
+  keeper: import.meta.filename.replace(/sluice(\.[jt]s)$/, 'keeper$1'),
   connect: () => ControlClient.connect(context.paths.control),
   lookUp: async (uid) => (await import('../identify/local.ts')).lookUp(uid),
   uidOf: async (name) => (await import('../identify/local.ts')).uidOf(name),
@@ -57,6 +58,14 @@ const commands: Commands = {
   run: {
     summary: 'run a command, e.g. an agent, in a new session',
     load: async () => (await import('../cli/run.ts')).runCommand(context),
+  },
+  login: {
+    summary: 'say who you are, in a browser on any device',
+    load: async () => (await import('../cli/login.ts')).loginCommand(context),
+  },
+  logout: {
+    summary: 'forget your login; sessions that run on it may do nothing any more',
+    load: async () => (await import('../cli/login.ts')).logoutCommand(context),
   },
   status: {
     summary: 'what the daemon does and whether all is well',

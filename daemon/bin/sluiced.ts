@@ -19,9 +19,11 @@ import { type FlowParts, LIMITS } from '../flow/parts.ts';
 import { Resolvers } from '../flow/resolvers.ts';
 import { openSend } from '../flow/send.ts';
 import { HostsFile } from '../identify/hosts.ts';
+import { Identities } from '../identify/identities.ts';
 import { LocalUsers } from '../identify/local.ts';
 import { SessionNames } from '../identify/names.ts';
-import { loginUid, sessionOfPid } from '../identify/process.ts';
+import { Provider } from '../identify/oidc/provider.ts';
+import { loginUid, sessionOfPid, unitOfPid } from '../identify/process.ts';
 import { Sessions } from '../identify/sessions.ts';
 import { CertificateAuthority } from '../intake/certificates.ts';
 import { Datagrams } from '../intake/datagrams.ts';
@@ -64,6 +66,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     clock: Date.now,
     ...(retentionDays === undefined ? {} : { retention: { ageMs: retentionDays * 86_400_000 } }),
   });
+  let onPolicy: () => void = () => {};
   const live = new LivePolicy(
     config.policy,
     {
@@ -74,6 +77,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
       loaded(policy) {
         audit.record({ type: 'policy.loaded', policy: policy.version });
         log.info({ policy: policy.version }, 'policy loaded');
+        onPolicy();
       },
       rejected(error, inForce) {
         audit.record({ type: 'policy.rejected', policy: inForce.version, error: error.code, message: error.message });
@@ -98,6 +102,17 @@ async function start(config: Config): Promise<() => Promise<void>> {
       names.forget(session.id);
     },
   });
+  const { providers, localSessions = providers.length === 0 } = config.identity;
+  const identities = new Identities({
+    ...{ localSessions, sessions, onFault, recorder: audit },
+    providers: providers.map((settings) => new Provider(settings)),
+    policy: () => live.current,
+    onExpire(session, error) {
+      flows.endSession(session.id, error);
+      approvals.withdraw(session.id, 'the identity of its session ended');
+    },
+  });
+  onPolicy = () => void identities.remap().catch(onFault);
   await sessions.reconcile();
   approvals.keepSessions(new Set(sessions.list().map((session) => session.id)));
   const authority = await CertificateAuthority.open(state('ca'));
@@ -124,6 +139,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     secureContext: async (names) => (await authority.leafFor(names)).context,
     tokenIs: (session, text) => sessions.tokenIs(session, text),
     verifier: (session) => sessions.verifier(session),
+    expired: (session) => identities.expired(session),
     onFault,
     ...lookup,
     outbox: new Outbox(openSend(config.library)),
@@ -169,6 +185,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
       peer: (fd) => kernel.peer(fd),
       sessionOfPid: (pid) => sessionOfPid(pid, find)?.id ?? null,
       loginUid,
+      unitOfPid,
       principalOf: (uid) => users.principalOf(uid, live.current),
       groupsOf: async (uid) => (await users.get(uid)).groups,
       ownUid: process.getuid!(),
@@ -177,9 +194,10 @@ async function start(config: Config): Promise<() => Promise<void>> {
     handlers: handlers({
       approvals,
       sessions,
+      identities,
       audit: auditDesk,
       ca,
-      principalOf: (uid) => users.principalOf(uid, live.current),
+      principalOf: (uid, unit) => users.principalOf(uid, live.current, unit),
       environment: (_session, token) => postgres.environment(token, ca, [...live.current.resources.values()]),
       async reloadPolicy() {
         const error = live.reload();
@@ -210,7 +228,14 @@ async function start(config: Config): Promise<() => Promise<void>> {
   const reconcile = repeat(RECONCILE, () => sessions.reconcile(), onFault);
   const tampering = new Tampering(helper, audit);
   const incidents = repeat(RECONCILE, () => tampering.look(), onFault);
-  const sweep = repeat(SWEEP, async () => flows.sweep(Date.now(), parts.limits.stall), onFault);
+  const sweep = repeat(
+    SWEEP,
+    async () => {
+      identities.sweep();
+      flows.sweep(Date.now(), parts.limits.stall);
+    },
+    onFault,
+  );
 
   let stopping = false;
   return async () => {

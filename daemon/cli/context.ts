@@ -19,6 +19,8 @@ export interface UserEntry {
 
 export interface Context {
   readonly paths: Paths;
+  /** Program that renews the token of a session; see keep.ts. */
+  readonly keeper: string;
   /** @throws SluiceError DAEMON_UNREACHABLE. */
   connect(): Promise<Daemon>;
   lookUp(uid: number): Promise<UserEntry>;

@@ -6,6 +6,8 @@ import { accessSync, constants } from 'node:fs';
 import { Command } from 'commander';
 import { SluiceError } from '../core/errors.ts';
 import { type Context, type UserEntry, withDaemon } from './context.ts';
+import { hiddenVariables, type IdentityFlags, presentedToken, type Wanted } from './identity.ts';
+import { startKeeper } from './keep.ts';
 import { visible } from './screen.ts';
 
 /** Agents of root run as this user where nobody else is named. */
@@ -26,14 +28,31 @@ export function runCommand(context: Context): Command {
     .description('run a command, e.g. an agent, in a new session')
     .argument('<command...>', 'the command and its arguments; -- before it is allowed')
     .option('-u, --user <name>', 'run it as this user (root only; default: who called sudo, else sluice-agent)')
+    .option('--token-file <path>', 'whose session it is: a file with an OIDC token, read again when it is renewed')
+    .option('--token-env <name>', 'the same, from this variable (default: SLUICE_ID_TOKEN, or your sluice login)')
     .option('-v, --verbose', 'say on stderr which session it is and as whom it runs')
     .passThroughOptions()
-    .action(async (command: string[], flags: { user?: string; verbose?: true }) => {
+    .action(async (command: string[], flags: IdentityFlags & { user?: string; verbose?: true }) => {
       const user = await agentUser(context, flags.user);
       checkLauncher(context.paths.launch);
+      const wanted = () => withDaemon(context, (daemon) => daemon.call('identity.providers')) as Promise<Wanted>;
+      const presented = await presentedToken(flags, process.env, wanted);
       const opened = (await withDaemon(context, (daemon) =>
-        daemon.call('session.open', { command: shown(command), ...(user !== null && { uid: user.uid }) }),
+        daemon.call('session.open', {
+          command: shown(command),
+          ...(user !== null && { uid: user.uid }),
+          ...(presented !== null && { identity: presented.token }),
+        }),
       )) as Opened;
+      const renewal = presented?.renewal;
+      if (renewal) {
+        const { control } = context.paths;
+        await startKeeper(context.keeper, {
+          control,
+          session: opened.session.id,
+          presented: { ...presented, renewal },
+        });
+      }
       if (flags.verbose || (user !== null && process.stderr.isTTY)) {
         const as = user === null ? '' : ` as ${visible(user.user)}`;
         process.stderr.write(`sluice: session ${opened.session.id.slice(0, 8)}${as}\n`);
@@ -43,7 +62,7 @@ export function runCommand(context: Context): Command {
       process.execve!(
         launch,
         [launch, '--helper', helper, '--session', opened.session.id, ...as, '--', ...command],
-        agentEnvironment(process.env, user, opened),
+        agentEnvironment(process.env, user, opened, hiddenVariables(flags)),
       );
     });
 }
@@ -97,10 +116,12 @@ export function agentEnvironment(
   env: Readonly<NodeJS.ProcessEnv>,
   user: UserEntry | null,
   { session, token, ca, environment }: Opened,
+  hidden: readonly string[] = [],
 ): Record<string, string> {
   const out: Record<string, string> = {};
   for (const [name, value] of Object.entries(env)) {
-    if (value !== undefined && !(user !== null && OF_CALLER.test(name))) out[name] = value;
+    if (value === undefined || hidden.includes(name)) continue;
+    if (user === null || !OF_CALLER.test(name)) out[name] = value;
   }
   if (user !== null) {
     Object.assign(out, { HOME: user.home || '/', USER: user.user, LOGNAME: user.user, SHELL: usableShell(user.shell) });

@@ -1,7 +1,7 @@
 /** `sluice sessions running` and `sluice sessions end`: one's own, for root all. What has been is told by the audit. */
 import { Command } from 'commander';
 import { SluiceError } from '../core/errors.ts';
-import type { Session } from '../core/principal.ts';
+import type { Session, TokenIdentity } from '../core/principal.ts';
 import { type Context, withDaemon } from './context.ts';
 import { span, table, visible } from './screen.ts';
 
@@ -24,9 +24,21 @@ export function runningTable(sessions: readonly Listed[], width: number, now: nu
     session.id.slice(0, 8),
     visible(session.principal.subject),
     span(now - session.startedAt),
+    identityState(session.identity, now),
     visible(session.command.join(' ')),
   ]);
-  return table(['SESSION', 'WHO', 'FOR', 'COMMAND'], rows, width);
+  const troubles = sessions.flatMap(({ id, identity }) =>
+    identity?.problem === undefined ? [] : [`${id.slice(0, 8)} was not renewed: ${visible(identity.problem)}\n`],
+  );
+  return table(['SESSION', 'WHO', 'FOR', 'IDENTITY', 'COMMAND'], rows, width) + troubles.join('');
+}
+
+/** Whether the token that the session rests on holds, and for how long. */
+export function identityState(identity: TokenIdentity | undefined, now: number): string {
+  if (identity === undefined) return 'local';
+  const { until, expiredAt } = identity;
+  if (expiredAt !== undefined || until <= now) return `ended ${span(now - (expiredAt ?? until))} ago`;
+  return `ends in ${span(until - now)}`;
 }
 
 export function endCommand(context: Context): Command {

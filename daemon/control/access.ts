@@ -13,6 +13,8 @@ export interface Peer {
 export interface Caller extends Peer {
   /** uid that logged in, which sudo leaves as it is; null where nobody did. */
   readonly loginUid: number | null;
+  /** systemd unit of the system that it runs in; null: in none. */
+  readonly unit: string | null;
 }
 
 /**
@@ -27,6 +29,7 @@ export interface Gate {
   /** Id of the session that a process is in. @throws where that can't be found out, and the peer is refused. */
   sessionOfPid(pid: number): string | null;
   loginUid(pid: number): number | null;
+  unitOfPid(pid: number): string | null;
   principalOf(uid: number): Promise<Principal | null>;
   groupsOf(uid: number): Promise<readonly string[]>;
   /** uid of the daemon. */
@@ -40,11 +43,13 @@ export function admit(gate: Gate, fd: number): Caller {
   let peer: Peer | null;
   let session: string | null;
   let loginUid: number | null;
+  let unit: string | null;
   try {
     peer = gate.peer(fd);
     if (peer === null || peer.pid <= 0) throw new Error('the kernel names no process');
     session = gate.sessionOfPid(peer.pid);
     loginUid = gate.loginUid(peer.pid);
+    unit = gate.unitOfPid(peer.pid);
   } catch (cause) {
     throw new SluiceError('NOT_ALLOWED', `finding out who called: ${(cause as Error).message}`, {
       hint: 'call from a process of this host, outside of containers, that stays until it is answered',
@@ -56,7 +61,7 @@ export function admit(gate: Gate, fd: number): Caller {
       hint: 'run it outside of the session',
     });
   }
-  return { ...peer, loginUid };
+  return { ...peer, loginUid, unit };
 }
 
 /** @returns the caller's principal where the level asks for one. @throws SluiceError NOT_ALLOWED. */

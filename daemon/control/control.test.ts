@@ -19,6 +19,7 @@ function gate(change: Partial<Gate> = {}): Gate {
     peer: (fd) => (fd > 2 ? PEER : null),
     sessionOfPid: () => null,
     loginUid: () => null,
+    unitOfPid: () => null,
     principalOf: async (uid) => (uid === 1001 ? { subject: 'local:ada', groups: [] } : null),
     groupsOf: async (uid) => (uid === 1002 ? ['sluice-audit'] : []),
     ownUid: 990,
@@ -135,6 +136,7 @@ test('a caller that nobody can vouch for is refused', async (t) => {
     { peer: fail },
     { sessionOfPid: fail },
     { loginUid: fail },
+    { unitOfPid: fail },
   ];
   for (const change of unknown) {
     const { client } = await begin(t, change);

@@ -4,8 +4,10 @@
  */
 import { z } from 'zod';
 import { SluiceError } from '../core/errors.ts';
-import type { Principal, Session } from '../core/principal.ts';
-import type { Call, Handler, Handlers, Params } from './server.ts';
+import type { Principal, Session, TokenIdentity } from '../core/principal.ts';
+import { type IdentityDesk, identityHandlers, TOKEN } from './identity.ts';
+import { mayManage, read } from './params.ts';
+import type { Call, Handler, Handlers } from './server.ts';
 
 /** The part of `Approvals` that people use. */
 export interface ApprovalDesk {
@@ -23,13 +25,15 @@ export interface ApprovalDesk {
 
 /** The part of `Sessions` that people use. */
 export interface SessionDesk {
-  open(opening: { principal: Principal; uid: number; command: readonly string[] }): Promise<{
+  open(opening: { principal: Principal; identity?: TokenIdentity; uid: number; command: readonly string[] }): Promise<{
     readonly session: Session;
     readonly token: string;
     readonly path: string;
   }>;
   get(id: string): Session | null;
   list(): readonly Session[];
+  /** Why the session's token could not be renewed, for whoever looks. */
+  note(session: Session, problem: string): void;
   end(id: string, reason: string): Promise<void>;
 }
 
@@ -42,9 +46,10 @@ export interface AuditDesk {
 export interface Desks {
   readonly approvals: ApprovalDesk;
   readonly sessions: SessionDesk;
+  readonly identities: IdentityDesk;
   readonly audit: AuditDesk;
-  /** Principal of a local uid under the policy in force; null where it maps to nobody. */
-  principalOf(uid: number): Promise<Principal | null>;
+  /** Principal of a local uid, in a systemd unit, under the policy in force; null where it maps to nobody. */
+  principalOf(uid: number, unit: string | null): Promise<Principal | null>;
   /** Environment that clients in this session need, e.g. its token under the names that they look for. */
   environment(session: Session, token: string): Readonly<Record<string, string>>;
   /** File with the certificate of the host's CA, readable by everyone. */
@@ -58,6 +63,8 @@ const OPEN = z.strictObject({
   command: z.array(z.string()).min(1),
   /** Absent: the caller's own. */
   uid: z.number().int().min(1).max(0xffff_fffe).optional(),
+  /** Absent: the login of the session's user, or else the local mapping. */
+  identity: TOKEN.optional(),
 });
 const ID = z.strictObject({ id: z.string().max(64) });
 const LIST = z.strictObject({ session: z.string().max(64).optional(), all: z.boolean().optional() });
@@ -74,20 +81,21 @@ export function handlers(desks: Desks): Handlers {
     'session.open': {
       access: 'anyone',
       async answer(params, { caller }) {
-        const { command, uid = caller.uid } = read(OPEN, params);
+        const { command, uid = caller.uid, identity } = read(OPEN, params);
         if (uid === 0) {
           throw new SluiceError('NOT_ALLOWED', 'an agent does not run as root', { hint: 'name a user: --user NAME' });
         }
         if (uid !== caller.uid && caller.uid !== 0) {
           throw new SluiceError('NOT_ALLOWED', `uid ${caller.uid} may not start a session for uid ${uid}`);
         }
-        const principal = await desks.principalOf(uid);
+        const basis = await desks.identities.basisFor(uid, caller.pid, identity);
+        const principal = basis === null ? await desks.principalOf(uid, caller.unit) : basis.principal;
         if (principal === null) {
           throw new SluiceError('NOT_ALLOWED', `the policy maps uid ${uid} to nobody, so no session can be theirs`, {
             hint: 'add the user or a group of theirs to identities',
           });
         }
-        const { session, token, path } = await sessions.open({ principal, uid, command });
+        const { session, token, path } = await sessions.open({ ...basis, principal, uid, command });
         return { session, token, path, ca: desks.ca, environment: desks.environment(session, token) };
       },
     },
@@ -110,6 +118,7 @@ export function handlers(desks: Desks): Handlers {
         return sessions.list().filter((session) => mayManage(call, session));
       },
     },
+    ...identityHandlers(desks.identities, sessions),
     'approvals.list': mapped(LIST, (filter) =>
       approvals.list({
         ...(filter.session !== undefined && { session: filter.session }),
@@ -132,14 +141,4 @@ export function handlers(desks: Desks): Handlers {
 
 function mapped<T>(schema: z.ZodType<T>, answer: (params: T, call: Call) => unknown): Handler {
   return { access: 'mapped', answer: (params, call) => answer(read(schema, params), call) };
-}
-
-function mayManage({ caller }: Call, session: Session): boolean {
-  return caller.uid === 0 || caller.uid === session.uid;
-}
-
-function read<T>(schema: z.ZodType<T>, params: Params): T {
-  const parsed = schema.safeParse(params);
-  if (parsed.success) return parsed.data;
-  throw new SluiceError('PROTOCOL_VIOLATION', `the request is not valid: ${z.prettifyError(parsed.error)}`);
 }

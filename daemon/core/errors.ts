@@ -83,6 +83,27 @@ export const ERRORS = {
     todo: 'add the resource to the policy',
   },
   FLOW_LIMIT: { what: 'too many connections are open', todo: 'close some' },
+  // identity
+  IDENTITY_REQUIRED: {
+    what: 'a session needs a verified token here and none was given',
+    todo: 'run sluice login, or give a token: --token-file FILE, or SLUICE_ID_TOKEN',
+  },
+  IDENTITY_REFUSED: {
+    what: 'the token is not one that this host accepts',
+    todo: 'see the reason; get a token of the issuer and audience that sluiced.json names',
+  },
+  IDENTITY_EXPIRED: {
+    what: 'the identity that the session runs for has ended and could not be renewed',
+    todo: 'renew it outside of the session: run sluice login, or put a new token into its file; what was open has to be connected anew',
+  },
+  IDENTITY_UNAVAILABLE: {
+    what: 'the identity provider could not be asked',
+    todo: 'check that it runs and that sluiced reaches it; sessions go on until their tokens end',
+  },
+  LOGIN_FAILED: {
+    what: 'the login was not completed',
+    todo: 'run sluice login again',
+  },
   // upstream
   UPSTREAM_UNREACHABLE: {
     what: 'the resource did not answer',

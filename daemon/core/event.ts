@@ -1,13 +1,18 @@
 /** One audit record. The stable schema; additions only, and SCHEMA rises with each. */
 import type { Access } from './operation.ts';
 
-export const EVENT_SCHEMA = 1;
+export const EVENT_SCHEMA = 2;
 
 export type EventType =
   | 'daemon.start'
   | 'daemon.stop'
   | 'session.start'
   | 'session.end'
+  | 'session.refused'
+  | 'session.renewed'
+  | 'session.expired'
+  | 'login.start'
+  | 'login.end'
   | 'flow.start'
   | 'flow.end'
   | 'operation'
@@ -37,6 +42,8 @@ export interface EventFields {
   readonly session?: string;
   readonly subject?: string;
   readonly groups?: readonly string[];
+  /** Of the token that subject and groups come from. Absent: a local identity. */
+  readonly issuer?: string;
   readonly flow?: string;
   readonly pid?: number;
   readonly uid?: number;

@@ -2,7 +2,7 @@
 import type { Decision } from './decision.ts';
 import type { Obligations } from './mask.ts';
 import type { Operation } from './operation.ts';
-import type { Principal, Session } from './principal.ts';
+import type { Principal, Session, VerifiedToken } from './principal.ts';
 import type { Resource } from './resource.ts';
 
 export interface Question {
@@ -31,13 +31,21 @@ export interface NameDecision extends Decision {
   readonly zone: string | null;
 }
 
+/** Who a local process is, as the host says it. */
+export interface LocalIdentity {
+  readonly uid: number;
+  readonly user: string;
+  readonly groups: readonly string[];
+  /** The systemd unit that it runs in. Absent: in none, or it does not count here. */
+  readonly unit?: string;
+}
+
 export interface Policy {
   /** Hash of the content of all files, lower-case hex, 16 characters. */
   readonly version: string;
   readonly resources: ReadonlyMap<string, Resource>;
   /** The resource at this original destination, or null. `names`: DNS names that the session resolved to this address. */
   resourceAt(address: string, port: number, names?: readonly string[]): Resource | null;
-  /** Principal of a local identity by the policy's `identities:`; null where none is mapped. */
   /**
    * All resources that this destination may mean: several where names of more than one were resolved to the address.
    * `resourceAt` takes none of them then.
@@ -45,7 +53,10 @@ export interface Policy {
   resourcesAt(address: string, port: number, names?: readonly string[]): readonly Resource[];
   /** Whether this principal may ask for the name: one of a resource that it may use, or one of the policy's `dns`. */
   resolve(question: NameQuestion): NameDecision;
-  principalOf(local: { uid: number; user: string; groups: readonly string[] }): Principal | null;
+  /** Principal of a local identity by the policy's `identities:`; null where none is mapped. */
+  principalOf(local: LocalIdentity): Principal | null;
+  /** Principal of a verified token by the policy's `identities:`; null where no entry names its issuer and matches. */
+  principalOfToken(token: VerifiedToken): Principal | null;
   decide(question: Question): Decision;
   /** True when `decide` can answer differently for the same operation at another time or text (a `when:` that looks at them): such answers are not cached. */
   readonly volatile: boolean;

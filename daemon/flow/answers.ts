@@ -104,7 +104,9 @@ export class Answers {
     if (!asker.allowance.take(now)) return this.#tooMany(asker, asked, now);
     const policy = this.#parts.policy();
     const decision = policy.resolve({ session: flow.session, name: inquiry.name, type: inquiry.type });
-    const refusal = inquiry.fault ?? this.#refusal(asker, inquiry, decision, now);
+    const expired = this.#parts.expired(flow.session);
+    const refusal =
+      expired === null ? (inquiry.fault ?? this.#refusal(asker, inquiry, decision, now)) : refusalFrom(expired);
     if (refusal !== null) {
       const receipt = this.#recordOperation(asked, decision, policy.version, refusal);
       await receipt.committed();

@@ -44,6 +44,11 @@ export class Flows {
   arrive({ flow, socket }: Arrival): void {
     const parts = this.#parts;
     if (parts === null) throw new SluiceError('INTERNAL', 'a connection came before the daemon was ready');
+    const expired = parts.expired(flow.session);
+    if (expired !== null) {
+      void this.#decline(parts, { flow, socket }, null, expired);
+      return;
+    }
     const { address, port, names } = flow.origin;
     if (port === this.#answers?.responder.port) {
       this.#run(runConversation(parts, this.#answers, flow, socket));
@@ -57,7 +62,8 @@ export class Flows {
   #serve(parts: FlowParts, flow: Flow, socket: net.Socket, meant: readonly Resource[], first?: Buffer): void {
     const resource = meant.length === 1 ? meant[0]! : null;
     const protocol = resource === null ? undefined : this.#protocols.get(resource.protocol);
-    if (resource === null || protocol === undefined) void this.#decline(parts, flow, socket, meant, first);
+    if (resource === null || protocol === undefined)
+      void this.#decline(parts, { flow, socket }, resource, unserved(flow, meant), first);
     else this.#run(runFlow({ parts, flow, resource, protocol, socket, ...(first === undefined ? {} : { first }) }));
   }
 
@@ -106,29 +112,11 @@ export class Flows {
 
   async #decline(
     parts: FlowParts,
-    flow: Flow,
-    socket: net.Socket,
-    meant: readonly Resource[],
+    { flow, socket }: Arrival,
+    resource: Resource | null,
+    error: SluiceError,
     heard?: Buffer,
   ): Promise<void> {
-    const resource = meant.length === 1 ? meant[0]! : null;
-    const { address, port, names } = flow.origin;
-    const where = `${address} port ${port}${names.length === 0 ? '' : `, which is ${names.slice(0, 3).join(', ')}`}`;
-    const error =
-      meant.length > 1
-        ? new SluiceError(
-            'FLOW_NO_RESOURCE',
-            `sluice: ${where} may be any of ${meant.map((each) => each.name).join(', ')}`,
-            { hint: 'the names of several resources lead to this address: a TLS client can say which one, by SNI' },
-          )
-        : resource === null
-          ? new SluiceError('FLOW_NO_RESOURCE', `sluice: the policy has no resource at ${where}`, {
-              hint: 'ask for the address to be added to the policy as a resource',
-            })
-          : new SluiceError(
-              'FLOW_NO_RESOURCE',
-              `sluice: this version does not speak the protocol ${resource.protocol} of ${resource.name}`,
-            );
     const deadline = AbortSignal.timeout(HEARING);
     try {
       const fields = {
@@ -175,4 +163,25 @@ export class Flows {
     for (const running of all) running.end(error);
     await Promise.allSettled(all.map((running) => running.ended));
   }
+}
+
+/** Why nobody serves a flow: what is no resource, may be one of several, or speaks what this version does not. */
+function unserved({ origin }: Flow, meant: readonly Resource[]): SluiceError {
+  const { address, port, names } = origin;
+  const where = `${address} port ${port}${names.length === 0 ? '' : `, which is ${names.slice(0, 3).join(', ')}`}`;
+  const [resource, ...others] = meant;
+  if (resource === undefined)
+    return new SluiceError('FLOW_NO_RESOURCE', `sluice: the policy has no resource at ${where}`, {
+      hint: 'ask for the address to be added to the policy as a resource',
+    });
+  if (others.length > 0)
+    return new SluiceError(
+      'FLOW_NO_RESOURCE',
+      `sluice: ${where} may be any of ${meant.map((each) => each.name).join(', ')}`,
+      { hint: 'the names of several resources lead to this address: a TLS client can say which one, by SNI' },
+    );
+  return new SluiceError(
+    'FLOW_NO_RESOURCE',
+    `sluice: this version does not speak the protocol ${resource.protocol} of ${resource.name}`,
+  );
 }

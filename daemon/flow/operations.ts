@@ -3,6 +3,7 @@
  * ended. Results come in the order in which operations went.
  */
 import type { EventFields, EventInput, Receipt, Recorder } from '../core/event.ts';
+import type { Principal, Session } from '../core/principal.ts';
 import type { Act, Ended, Refusal, Verdict } from '../protocols/protocol.ts';
 import type { FlowParts } from './parts.ts';
 
@@ -24,8 +25,11 @@ export class Operations {
   readonly #recorder: Recorder;
   /** Bytes of a statement that its event holds. */
   readonly #textLimit: number;
+  readonly #session: Session;
   /** What every event of this flow says. */
-  readonly #about: EventFields;
+  readonly #fields: () => EventFields;
+  /** The same, until the session's principal is another one. */
+  #said: { readonly principal: Principal; readonly about: EventFields } | null = null;
   /** Whose result it is; the rest stands with its operation. */
   readonly #whose: EventFields;
   /** What events say of operations that were decided alike, by their decisions. */
@@ -34,11 +38,20 @@ export class Operations {
   #count = 0;
   #last: Receipt | null = null;
 
-  constructor({ recorder, limits }: FlowParts, about: EventFields) {
+  constructor({ recorder, limits }: FlowParts, session: Session, fields: () => EventFields) {
     this.#recorder = recorder;
     this.#textLimit = limits.eventText;
-    this.#about = about;
-    this.#whose = Object.fromEntries(Object.entries(about).filter(([name]) => name === 'session' || name === 'flow'));
+    this.#session = session;
+    this.#fields = fields;
+    this.#whose = Object.fromEntries(
+      Object.entries(fields()).filter(([name]) => name === 'session' || name === 'flow'),
+    );
+  }
+
+  get #about(): EventFields {
+    const { principal } = this.#session;
+    if (this.#said?.principal !== principal) this.#said = { principal, about: this.#fields() };
+    return this.#said.about;
   }
 
   get count(): number {

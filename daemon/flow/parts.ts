@@ -49,6 +49,8 @@ export interface FlowParts {
   tokenIs(session: Session, text: string): boolean;
   /** What challenge-response logins need of the token; null when the session has ended. */
   verifier(session: Session): string | null;
+  /** Why the session may do nothing any more: its identity has ended. Null: it holds. */
+  expired(session: Session): SluiceError | null;
   /** A fault that no client is told of in full. */
   onFault(error: unknown, flow: string): void;
   /** How addresses of resources are found. Absent: as the C library finds them. */

@@ -13,7 +13,7 @@ import type net from 'node:net';
 import { SluiceError } from '../core/errors.ts';
 import type { EventFields, Receipt } from '../core/event.ts';
 import type { Operation } from '../core/operation.ts';
-import type { Flow } from '../core/principal.ts';
+import type { Flow, Principal } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
 import type { Act, Classified, Codec, Ended, Opened, Outlet, Refusal, Unit, Verdict } from '../protocols/protocol.ts';
 import { Gather } from './gather.ts';
@@ -95,7 +95,9 @@ export class Relay implements Outlet {
     this.#outward = new Gather(this.#upstream, options.parts.outbox);
     this.#done = options.done;
     this.#verdicts = new Verdicts(options.flow.session, options.resource);
-    this.#operations = new Operations(options.parts, flowFields(options.flow, options.resource, options.opened));
+    this.#operations = new Operations(options.parts, options.flow.session, () =>
+      flowFields(options.flow, options.resource, options.opened),
+    );
     options.opened.onCancel(() => this.#cancelHold?.abort());
     this.#listen();
     if (this.#codec.halves) this.#client.allowHalfOpen = this.#upstream.allowHalfOpen = true;
@@ -106,6 +108,10 @@ export class Relay implements Outlet {
     else if (!this.#busy) this.#pump();
     this.#client.resume();
     this.#upstream.resume();
+  }
+
+  get #principal(): Principal {
+    return this.#flow.session.principal;
   }
 
   #listen(): void {
@@ -220,9 +226,9 @@ export class Relay implements Outlet {
   }
 
   #decide(act: Act): Promise<void> | null {
-    const policy = this.#parts.policy();
-    if (act.verdict !== undefined && act.verdict.policy === policy.version && !act.decide)
-      return this.#go(act, act.verdict);
+    const { verdict } = act;
+    const decided = verdict?.policy === this.#parts.policy().version && verdict.principal === this.#principal;
+    if (decided && !act.decide) return this.#go(act, verdict);
     let classified: Classified | Promise<Classified>;
     try {
       classified = this.#codec.classify(act);
@@ -540,6 +546,7 @@ export function flowFields(flow: Flow, resource: Resource | null, opened: Opened
     session: flow.session.id,
     subject: flow.session.principal.subject,
     groups: flow.session.principal.groups,
+    ...(flow.session.principal.issuer === undefined ? {} : { issuer: flow.session.principal.issuer }),
     flow: flow.id,
     pid: flow.origin.pid,
     uid: flow.origin.uid,

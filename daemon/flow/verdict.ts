@@ -2,16 +2,17 @@
 import type { Decision } from '../core/decision.ts';
 import { ERRORS, type ErrorCode, type SluiceError } from '../core/errors.ts';
 import type { Policy } from '../core/policy.ts';
-import type { Session } from '../core/principal.ts';
+import type { Principal, Session } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
 import type { Classified, Refusal, Verdict } from '../protocols/protocol.ts';
 
-/** Decides, and keeps what was decided for as long as the policy stays and does not look at time or text. */
+/** Decides, and keeps what was decided for as long as policy and principal stay and no rule looks at time or text. */
 export class Verdicts {
   readonly #session: Session;
   readonly #resource: Resource;
   #kept = new WeakMap<Classified, Verdict>();
   #policy = '';
+  #principal: Principal | null = null;
 
   constructor(session: Session, resource: Resource) {
     this.#session = session;
@@ -19,9 +20,11 @@ export class Verdicts {
   }
 
   of(classified: Classified, policy: Policy): Verdict {
-    if (policy.version !== this.#policy) {
+    const { principal } = this.#session;
+    if (policy.version !== this.#policy || principal !== this.#principal) {
       this.#kept = new WeakMap();
       this.#policy = policy.version;
+      this.#principal = principal;
     }
     const key = classified.like ?? classified;
     const kept = this.#kept.get(key);
@@ -29,8 +32,8 @@ export class Verdicts {
     const now = Date.now();
     const question = { session: this.#session, resource: this.#resource, now };
     const decisions = classified.operations.map((operation) => policy.decide({ ...question, operation }));
-    const plan = classified.protect(policy.obligations(this.#session.principal, this.#resource));
-    const verdict: Verdict = { classified, plan, policy: policy.version, decisions };
+    const plan = classified.protect(policy.obligations(principal, this.#resource));
+    const verdict: Verdict = { classified, plan, policy: policy.version, principal, decisions };
     if (!policy.volatile) this.#kept.set(key, verdict);
     return verdict;
   }

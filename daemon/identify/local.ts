@@ -86,8 +86,11 @@ export class LocalUsers {
    * The principal that the policy maps this uid to, or null. Root that no identity names is `local:root` in no group: it
    * may do what needs nothing but being somebody.
    */
-  async principalOf(uid: number, policy: Policy): Promise<Principal | null> {
+  async principalOf(uid: number, policy: Policy, unit: string | null = null): Promise<Principal | null> {
     const { user, groups } = await this.get(uid);
-    return policy.principalOf({ uid, user, groups }) ?? (uid === 0 ? { subject: 'local:root', groups: [] } : null);
+    return (
+      policy.principalOf({ uid, user, groups, ...(unit !== null && { unit }) }) ??
+      (uid === 0 ? { subject: 'local:root', groups: [] } : null)
+    );
   }
 }

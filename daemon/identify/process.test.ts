@@ -5,7 +5,7 @@ import { mkdirSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Session } from '../core/principal.ts';
-import { cgroupMount, cgroupPath, loginUid, sessionOfPid } from './process.ts';
+import { cgroupMount, cgroupPath, loginUid, sessionOfPid, unitOf } from './process.ts';
 
 test('cgroup v2 is found on unified and hybrid hosts', () => {
   const unified = '25 18 0:22 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw\n';
@@ -52,4 +52,20 @@ test('a process is in the session of its cgroup and of the one above', async (t)
 test('who logged in is a uid or nobody', () => {
   const uid = loginUid(process.pid);
   assert.ok(uid === null || (Number.isInteger(uid) && uid < 0xffffffff));
+});
+
+test('the systemd unit is the first that only the service manager can have made', () => {
+  for (const [content, unit] of [
+    ['0::/system.slice/agent.service\n', 'agent.service'],
+    ['0::/system.slice/system-agent.slice/agent@1.service/below/other.service\n', 'agent@1.service'],
+    ['0::/user.slice/user-1000.slice/user@1000.service/app.slice/agent.service\n', 'user@1000.service'],
+    ['0::/user.slice/user-1000.slice/session-3.scope\n', 'session-3.scope'],
+    ['12:pids:/x\n1:name=systemd:/system.slice/agent.service\n0::/sluice/agent.service\n', 'agent.service'],
+    ['1:name=systemd:/\n0::/other.service\n', null],
+    ['0::/own/agent.service\n', null],
+    ['0::/../agent.service\n', null],
+    ['0::/\n', null],
+    ['', null],
+  ] as const)
+    assert.equal(unitOf(content), unit, content);
 });

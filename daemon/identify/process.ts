@@ -46,6 +46,24 @@ export function sessionOfPid(
   return null;
 }
 
+/**
+ * The systemd unit of the system that a process runs in; null: in none. The first service or scope on the path of its
+ * cgroup: above that stand slices alone, which root makes, and below it anything may stand that was delegated. On a hybrid
+ * host the path is that of the hierarchy `name=systemd`; cgroups(7), org.freedesktop.systemd1(5).
+ */
+export function unitOf(content: string): string | null {
+  const line = content.split('\n').find((each) => /^\d+:name=systemd:/.test(each));
+  const path = line === undefined ? cgroupPath(content) : line.replace(/^\d+:name=systemd:/, '');
+  const names = (path ?? '').split('/').slice(1);
+  const at = names.findIndex((name) => !name.endsWith('.slice'));
+  return at >= 0 && /\.(service|scope)$/.test(names[at]!) ? names[at]! : null;
+}
+
+/** @throws Error when the process is gone. */
+export function unitOfPid(pid: number): string | null {
+  return unitOf(readFileSync(`/proc/${pid}/cgroup`, 'utf8'));
+}
+
 /** uid that logged in, which sudo and su leave as it is; null where nobody did (a service, a container). proc_pid_loginuid(5). */
 export function loginUid(pid: number): number | null {
   let text: string;

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { SluiceError } from '../core/errors.ts';
-import type { Session } from '../core/principal.ts';
+import type { Principal, Session, TokenIdentity } from '../core/principal.ts';
 
 export interface Kept {
   readonly session: Session;
@@ -89,11 +89,11 @@ type Stored = Omit<Kept, 'session'> & { readonly session: Omit<Session, 'cgroupI
 
 /** Only what was written by `replace`, with every field that a flow's identity rests on. */
 function restore({ session, path, tokenHash, verifier, launched }: Stored): Kept {
-  const { id, principal, cgroupId, uid, command, startedAt } = session;
+  const { id, principal, identity, cgroupId, uid, command, startedAt } = session;
   const sound =
     /^[0-9a-f]{32}$/.test(id) &&
-    typeof principal.subject === 'string' &&
-    isTexts(principal.groups) &&
+    isPrincipal(principal) &&
+    (identity === undefined ? principal.issuer === undefined : isIdentity(identity)) &&
     /^[0-9]+$/.test(cgroupId) &&
     Number.isInteger(uid) &&
     isTexts(command) &&
@@ -103,12 +103,29 @@ function restore({ session, path, tokenHash, verifier, launched }: Stored): Kept
     typeof verifier === 'string';
   if (!sound) throw new Error(`session ${JSON.stringify(id)} is not complete`);
   return {
-    session: { id, principal, cgroupId: BigInt(cgroupId), uid, command, startedAt },
+    session: {
+      ...{ id, principal, cgroupId: BigInt(cgroupId), uid, command, startedAt },
+      ...(identity !== undefined && { identity }),
+    },
     path,
     tokenHash,
     verifier,
     launched: launched === true,
   };
+}
+
+function isPrincipal({ subject, groups, issuer }: Principal): boolean {
+  return typeof subject === 'string' && isTexts(groups) && (issuer === undefined || typeof issuer === 'string');
+}
+
+/** Without `until` a session would hold for ever. */
+function isIdentity({ provider, source, until, expiredAt }: TokenIdentity): boolean {
+  return (
+    typeof provider === 'string' &&
+    (source === 'login' || source === 'presented') &&
+    Number.isFinite(until) &&
+    (expiredAt === undefined || Number.isFinite(expiredAt))
+  );
 }
 
 function isTexts(value: unknown): boolean {

@@ -6,8 +6,8 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SluiceError } from '../core/errors.ts';
-import type { Recorder } from '../core/event.ts';
-import type { Principal, Session } from '../core/principal.ts';
+import type { EventInput, Recorder } from '../core/event.ts';
+import type { Principal, Session, TokenIdentity } from '../core/principal.ts';
 import { cgroupMount } from './process.ts';
 import { type Kept, SessionFile } from './session-file.ts';
 
@@ -45,6 +45,8 @@ export interface SessionsOptions {
 
 export interface Opening {
   readonly principal: Principal;
+  /** What the principal rests on. Absent: the local mapping. */
+  readonly identity?: TokenIdentity;
   /** uid whose session it is, and under which the agent runs. */
   readonly uid: number;
   readonly command: readonly string[];
@@ -59,7 +61,8 @@ export interface Opened {
 }
 
 interface Running {
-  readonly session: Session;
+  /** One object for as long as it runs: flows see at once when its principal changes. */
+  readonly session: { -readonly [K in keyof Session]: Session[K] };
   readonly path: string;
   readonly tokenHash: Buffer;
   readonly verifier: string;
@@ -93,11 +96,11 @@ export class Sessions {
    * Starts a session: cgroup made, kept on disk, recorded on disk, in this order; a failure undoes what was done.
    * @throws SluiceError STATE_FAILED, AUDIT_FULL, AUDIT_FAILED, and what the helper throws.
    */
-  async open({ principal, uid, command }: Opening): Promise<Opened> {
+  async open(opening: Opening): Promise<Opened> {
     const id = randomBytes(16).toString('hex');
     this.#opening.add(id);
     try {
-      return await this.#open(id, { principal, uid, command: command.map(withoutPassword) });
+      return await this.#open(id, { ...opening, command: opening.command.map(withoutPassword) });
     } finally {
       this.#opening.delete(id);
     }
@@ -130,6 +133,46 @@ export class Sessions {
   /** For challenge-response logins; null when the session has ended. */
   verifier(session: Session): string | null {
     return this.#byId.get(session.id)?.verifier ?? null;
+  }
+
+  /**
+   * Another principal from here on, recorded on disk first.
+   * @throws SluiceError AUDIT_FULL, AUDIT_FAILED: it is as before; STATE_FAILED: a daemon that starts again has the one before.
+   */
+  async renew(session: Session, principal: Principal, identity: TokenIdentity): Promise<void> {
+    const running = this.#byId.get(session.id);
+    if (running?.session !== session) return;
+    const renewed = { ...session, principal, identity };
+    const before = session.identity?.expiredAt;
+    await this.#options.recorder.record({ ...about(renewed), type: 'session.renewed' }).durable();
+    // Ended while it was being recorded, by who had a reason: that stands.
+    if (session.identity?.expiredAt !== before) return;
+    // Nothing may be cut off or decided anew where nothing is different.
+    if (!samePrincipal(running.session.principal, principal)) running.session.principal = principal;
+    running.session.identity = identity;
+    await this.#save();
+  }
+
+  /** Says why it could not be renewed. */
+  note(session: Session, problem: string): void {
+    const running = this.#byId.get(session.id);
+    if (running?.session === session && session.identity !== undefined) {
+      running.session.identity = { ...session.identity, problem };
+    }
+  }
+
+  /** The identity of the session has ended. What takes away has effect at once, and a failed write of it is reported. */
+  expire(session: Session, now: number): void {
+    const running = this.#byId.get(session.id);
+    if (running?.session !== session || session.identity === undefined) return;
+    running.session.identity = { ...session.identity, expiredAt: now };
+    const keep = async () => {
+      const reason = session.identity?.problem;
+      const event: EventInput = { ...about(session), type: 'session.expired', ...(reason !== undefined && { reason }) };
+      await this.#options.recorder.record(event).committed();
+      await this.#save();
+    };
+    keep().catch(this.#options.onFault);
   }
 
   list(): Session[] {
@@ -184,10 +227,13 @@ export class Sessions {
     }
   }
 
-  async #open(id: string, { principal, uid, command }: Opening): Promise<Opened> {
+  async #open(id: string, { principal, identity, uid, command }: Opening): Promise<Opened> {
     const token = TOKEN_PREFIX + randomBytes(32).toString('base64url');
     const { cgroupId, path } = await this.#options.cgroups.createSession(id, uid);
-    const session: Session = { id, principal, cgroupId, uid, command, startedAt: Date.now() };
+    const session: Session = {
+      ...{ id, principal, cgroupId, uid, command, startedAt: Date.now() },
+      ...(identity !== undefined && { identity }),
+    };
     try {
       const other = this.#byCgroup.get(cgroupId);
       if (other !== undefined) {
@@ -299,8 +345,13 @@ function about(session: Session) {
     session: id,
     subject: principal.subject,
     groups: principal.groups,
+    ...(principal.issuer !== undefined && { issuer: principal.issuer }),
     uid,
     cgroup: String(cgroupId),
     text: command.join(' '),
   };
+}
+
+function samePrincipal(a: Principal, b: Principal): boolean {
+  return a.subject === b.subject && a.issuer === b.issuer && JSON.stringify(a.groups) === JSON.stringify(b.groups);
 }

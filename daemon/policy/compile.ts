@@ -282,10 +282,17 @@ class Compiler {
   }
 
   #identity(entry: IdentityEntry, path: Path, report: Report): void {
-    const ways = [entry.user, entry.uid, entry.group, entry.default].filter((way) => way !== undefined);
-    if (ways.length !== 1) report(path, 'needs exactly one of user, uid, group and default');
-    if (entry.subject !== undefined && entry.user === undefined && entry.uid === undefined)
+    const { user, uid, group, unit, issuer } = entry;
+    const ways = [user, uid, issuer === undefined ? group : undefined, unit, entry.default, issuer];
+    if (ways.filter((way) => way !== undefined).length !== 1)
+      report(path, 'needs exactly one of user, uid, group, unit, default and issuer');
+    if (entry.subject !== undefined && issuer !== undefined)
+      report([...path, 'subject'], 'the subject of a token is its own');
+    else if (entry.subject !== undefined && user === undefined && uid === undefined)
       report([...path, 'subject'], SUBJECT_OF_MANY);
+    for (const key of ['claims', 'tokenGroups'] as const)
+      if (entry[key] !== undefined && issuer === undefined)
+        report([...path, key], 'only tokens have them: name their issuer', { key: true });
     this.#identities.push(entry);
   }
 

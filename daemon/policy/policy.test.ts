@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { canonicalIp, parseHostPort } from './address.ts';
-import { AGENT, policyOf, SHOP } from './fixture.ts';
+import { AGENT, policyOf, SHOP, told } from './fixture.ts';
 
 test('a resource is found by address, by name and by zone', () => {
   const policy = policyOf(`apiVersion: sluice/v1
@@ -82,6 +82,65 @@ identities:
   });
   assert.equal(policy.principalOf({ uid: 1008, user: 'alice', groups: [] }), null, 'two subjects: nobody');
   assert.equal(policyOf(SHOP).principalOf({ uid: 0, user: 'root', groups: ['root'] }), null);
+});
+
+test('identities of tokens, never mixed with those of local users', () => {
+  const policy = policyOf(`apiVersion: sluice/v1
+identities:
+  - {user: ada, groups: [local]}
+  - {unit: agent.service, groups: [unit]}
+  - {issuer: "https://login.example", tokenGroups: [ai-agents, dba]}
+  - {issuer: "https://login.example", group: 8f1c-4, groups: [pii]}
+  - {issuer: "https://ci.example", claims: {project: [shop/agents, shop/tests], protected: "true"}, groups: [ci]}
+  - {issuer: "https://all.example", tokenGroups: all}
+`);
+  const token = {
+    provider: 'corp',
+    issuer: 'https://login.example',
+    subject: 'ada',
+    groups: ['ai-agents', 'staff', '8f1c-4'],
+    claims: {},
+    until: 0,
+  };
+  assert.deepEqual(policy.principalOfToken(token), {
+    subject: 'corp:ada',
+    groups: ['ai-agents', 'pii'],
+    issuer: 'https://login.example',
+  });
+  const groupsOf = (change: object) => policy.principalOfToken({ ...token, ...change })?.groups ?? null;
+  assert.deepEqual(groupsOf({ groups: [] }), []);
+  assert.equal(groupsOf({ issuer: 'https://login.example/' }), null, 'another issuer, if by a slash');
+  assert.deepEqual(groupsOf({ issuer: 'https://all.example' }), ['8f1c-4', 'ai-agents', 'staff']);
+  const ci = { issuer: 'https://ci.example' };
+  assert.deepEqual(groupsOf({ ...ci, claims: { project: 'shop/tests', protected: true } }), ['ci']);
+  assert.deepEqual(groupsOf({ ...ci, claims: { project: ['x', 'shop/agents'], protected: 'true' } }), ['ci']);
+  for (const claims of [
+    {},
+    { project: 'shop/tests' },
+    { project: 'shop/test', protected: 'true' },
+    { project: { 'shop/tests': 1 }, protected: 'true' },
+    { project: 'shop/tests', protected: 'false' },
+    JSON.parse('{"__proto__": {"project": "shop/tests", "protected": "true"}}'),
+  ])
+    assert.equal(groupsOf({ ...ci, claims }), null, JSON.stringify(claims));
+  assert.deepEqual(policy.principalOf({ uid: 5, user: 'ada', groups: ['ai-agents', '8f1c-4'] })?.groups, ['local']);
+  assert.deepEqual(policy.principalOf({ uid: 5, user: 'bot', groups: [], unit: 'agent.service' })?.groups, ['unit']);
+  assert.equal(policy.principalOf({ uid: 5, user: 'bot', groups: [], unit: 'other.service' }), null);
+  assert.equal(policy.principalOf({ uid: 5, user: 'bot', groups: [] }), null);
+});
+
+test('entries of identities that could be misunderstood', () => {
+  const faults = (entry: string) => told(`apiVersion: sluice/v1\nidentities:\n  - ${entry}\n`).join('\n');
+  const issuer = 'issuer: "https://login.example"';
+  assert.equal(faults(`{${issuer}, group: dba, groups: [dba]}`), '');
+  assert.match(faults(`{${issuer}, user: ada}`), /exactly one of/);
+  assert.match(faults('{groups: [dba]}'), /exactly one of/);
+  assert.match(faults(`{${issuer}, subject: "local:root"}`), /subject of a token is its own/);
+  assert.match(faults('{user: ada, tokenGroups: all}'), /name their issuer/);
+  assert.match(faults('{group: dev, claims: {a: b}}'), /name their issuer/);
+  assert.match(faults('{issuer: "http://login.example", tokenGroups: all}'), /https/);
+  assert.match(faults('{unit: agent}'), /write it as agent\.service/);
+  assert.match(faults(`{${issuer}, tokenGroup: dba}`), /tokenGroups/);
 });
 
 const MASKS = `${SHOP}masks:

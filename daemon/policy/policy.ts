@@ -1,13 +1,13 @@
 /** The policy in force: one immutable object per version of the files. */
 import type { Decision } from '../core/decision.ts';
 import type { Obligations } from '../core/mask.ts';
-import type { NameDecision, NameQuestion, Policy, Question } from '../core/policy.ts';
-import type { Principal } from '../core/principal.ts';
+import type { LocalIdentity, NameDecision, NameQuestion, Policy, Question } from '../core/policy.ts';
+import type { Principal, VerifiedToken } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
 import type { AddressTable } from './address.ts';
 import { Bench, byName, withObserved } from './decide.ts';
 import type { Diagnostic } from './diagnostic.ts';
-import { type LocalUser, principalFrom } from './identity.ts';
+import { principalFrom, principalFromToken } from './identity.ts';
 import type { GrantTable } from './names.ts';
 import { type DetectRule, type MaskRule, ObligationTable } from './obligation.ts';
 import { NameTable } from './pattern.ts';
@@ -103,8 +103,12 @@ export class CompiledPolicy implements Policy {
     });
   }
 
-  principalOf(local: LocalUser): Principal | null {
+  principalOf(local: LocalIdentity): Principal | null {
     return principalFrom(this.#parts.identities, local);
+  }
+
+  principalOfToken(token: VerifiedToken): Principal | null {
+    return principalFromToken(this.#parts.identities, token);
   }
 
   decide(question: Question): Decision {

@@ -62,7 +62,7 @@ const people = z
     groups: list(name).optional().describe('Members of any of these groups. Absent: no group.'),
     users: list(name)
       .optional()
-      .describe('These subjects (the `sub` of the token, or `local:NAME`). Absent: nobody by name.'),
+      .describe('These subjects (`PROVIDER:SUBJECT` of a token, or `local:NAME`). Absent: nobody by name.'),
   })
   .refine((who) => who.groups !== undefined || who.users !== undefined, {
     error: 'names nobody: give groups, users or both',
@@ -231,12 +231,51 @@ const identity = z
     user: line(64).optional().describe('Name of a local user.'),
     uid: z.int().min(0).max(4_294_967_294).optional().describe('Number of a local user.'),
     group: line(64).optional().describe('Name of a local group: all of its members.'),
+    unit: z
+      .string()
+      .regex(/^[\w:.\\@-]{1,240}\.(service|scope)$/, { error: 'not the name of a unit: write it as agent.service' })
+      .optional()
+      .describe(
+        'Name of a systemd unit of the system: sessions that are started in it. For approvals and the like: nobody.',
+      ),
     default: z.literal(true).optional().describe('Every local user whom no other entry matches.'),
-    subject: line(200).optional().describe('Absent: `local:` and the name of the local user.'),
+    issuer: z
+      .string()
+      .regex(/^https:\/\/\S+$/, { error: 'has to be the `iss` of the tokens, as https://login.example' })
+      .optional()
+      .describe(
+        'Whoever presents a verified token of this issuer; further narrowed by group and claims. The provider stands in the configuration of sluiced.',
+      ),
+    claims: z
+      .record(name, z.union([z.string(), list(z.string())], { error: 'expected text, or a list of texts' }))
+      .optional()
+      .describe(
+        'Only with issuer: claims that the token must have, each with this value or one of these. Absent: any.',
+      ),
+    tokenGroups: z
+      .union([z.literal('all'), list(name)], { error: 'expected a list of groups, or `all`' })
+      .optional()
+      .describe('Only with issuer: groups of the token that count under their own name. Absent: none do.'),
+    subject: line(200)
+      .optional()
+      .describe(
+        'Absent: `local:` and the name of the local user; of a token always the provider, a colon and its subject.',
+      ),
     groups: z.array(name).default([]).describe('Groups of the policy. Absent or empty: none.'),
   })
-  .meta({ oneOf: [{ required: ['user'] }, { required: ['uid'] }, { required: ['group'] }, { required: ['default'] }] })
-  .describe('Exactly one of user, uid, group and default. Groups of all entries that match add up.');
+  .meta({
+    oneOf: [
+      { required: ['user'] },
+      { required: ['uid'] },
+      { required: ['group'], not: { required: ['issuer'] } },
+      { required: ['unit'] },
+      { required: ['default'] },
+      { required: ['issuer'] },
+    ],
+  })
+  .describe(
+    'Exactly one of user, uid, group, unit, default and issuer; with issuer, `group` is one of the token. Groups of all entries that match add up: those of local users, or those of the token, never both.',
+  );
 
 export const policyFile = z.strictObject({
   apiVersion: z.literal(API_VERSION),
@@ -249,7 +288,9 @@ export const policyFile = z.strictObject({
   identities: z
     .array(identity)
     .default([])
-    .describe('Whom local users are, where no token says it. Absent or empty: no local user is anyone.'),
+    .describe(
+      'Who the holders of tokens are, and local users where no token says it. Absent or empty: nobody is anyone.',
+    ),
   resources: z
     .record(resourceName, resource)
     .default({})

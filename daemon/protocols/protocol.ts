@@ -8,7 +8,7 @@ import type { ErrorCode } from '../core/errors.ts';
 import type { Obligations } from '../core/mask.ts';
 import type { Operation } from '../core/operation.ts';
 import type { NameDecision } from '../core/policy.ts';
-import type { Flow } from '../core/principal.ts';
+import type { Flow, Principal } from '../core/principal.ts';
 import type { Credential, Resource } from '../core/resource.ts';
 
 /** Why an act does not pass, in words for the agent. The codec makes the protocol's native error of it. */
@@ -59,6 +59,8 @@ export interface Verdict {
   readonly classified: Classified;
   readonly plan: Plan;
   readonly policy: string;
+  /** For whom it was decided: one whose groups have changed meanwhile is another object. */
+  readonly principal: Principal;
   /** Per operation, parallel to classified.operations: rule and reason, for the events. */
   readonly decisions: readonly Decision[];
   /** Ids of approvals used, per operation. */

@@ -14,6 +14,7 @@ import type { ApprovalTerms } from '../../daemon/core/decision.ts';
 import { SluiceError } from '../../daemon/core/errors.ts';
 import type { EventInput, Recorder } from '../../daemon/core/event.ts';
 import type { Session } from '../../daemon/core/principal.ts';
+import { Identities } from '../../daemon/identify/identities.ts';
 import { LocalUsers } from '../../daemon/identify/local.ts';
 import { loginUid } from '../../daemon/identify/process.ts';
 import { Sessions } from '../../daemon/identify/sessions.ts';
@@ -71,6 +72,7 @@ export async function openDesk(pretend: { session?: string; uid?: number } = {})
       },
       sessionOfPid: () => pretend.session ?? null,
       loginUid,
+      unitOfPid: () => null,
       principalOf,
       groupsOf: async () => [],
       ownUid: 1,
@@ -79,6 +81,13 @@ export async function openDesk(pretend: { session?: string; uid?: number } = {})
     handlers: handlers({
       approvals,
       sessions,
+      identities: new Identities({
+        ...{ localSessions: true, sessions, recorder, onFault, providers: [] },
+        policy: () => {
+          throw new Error('no token comes here');
+        },
+        onExpire() {},
+      }),
       audit: {
         async *query() {},
         sessions: async () => [],

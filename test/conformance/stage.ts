@@ -100,6 +100,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     },
     tokenIs: () => false,
     verifier: () => null,
+    expired: () => null,
     onFault: (error) => faults.push(error),
     outbox: new Outbox(openSend(LIBRARY)),
     get limits() {

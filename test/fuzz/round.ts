@@ -18,6 +18,9 @@ const MAX_STEPS = 20_000;
 const MAX_OUT = 4 << 20;
 
 /** How a conversation went, for the run's totals. */
+/** The rounds change no principal. */
+const PRINCIPAL = { subject: 'local:agent', groups: [] };
+
 export interface Outcome {
   readonly bytes: number;
   readonly refused: number;
@@ -177,7 +180,7 @@ class Talk implements Outlet {
     const plan = classified.protect(OBLIGATIONS);
     if (classified.operations.some(forbidden) || plan.refuse !== undefined)
       this.#refuse(act, { code: 'POLICY_DENIED', message: 'refused' });
-    else this.#go(act, { classified, plan, policy: String(this.#policy), decisions: [] });
+    else this.#go(act, { classified, plan, policy: String(this.#policy), principal: PRINCIPAL, decisions: [] });
   }
 
   #go(act: Act, verdict: Verdict): void {
