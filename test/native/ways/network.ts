@@ -254,7 +254,7 @@ s = socket.socket(I, DGRAM); s.setsockopt(0, 4, bytes([0x83, 7, 4]) + socket.ine
   {
     row: 'more',
     name: 'DCCP',
-    hooks: KINDS,
+    hooks: [...KINDS, 'setsockopt'],
     code: `
 s = make(I, 6, 33)
 try: s.setsockopt(269, 2, struct.pack('!I', 0x544f4b45)); s.settimeout(1); s.connect((FAR, PORT))
