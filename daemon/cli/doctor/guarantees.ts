@@ -135,13 +135,13 @@ export const GUARANTEES: readonly Guarantee[] = [
   {
     name: 'unix',
     says: 'no UNIX socket of the host',
-    required: false,
-    by: [],
+    required: true,
+    by: ['connect_unix', 'sendmsg_unix'],
     probes: [
       ...['unix-stream', 'unix-seqpacket', 'unix-datagram', 'unix-sendto', 'unix-symlink', 'unix-abstract'],
       ...['unix-abstract-datagram', 'unix-services', 'unix-helper'],
     ],
-    fix: `Linux 6.7 or later, or ${LSM}; until then keep agents out of the groups that sockets such as docker's belong to`,
+    fix: `give no more to sluice-helper --unix than agents need; else Linux 6.7 or later, or ${LSM}`,
   },
   {
     name: 'inherited',
@@ -154,8 +154,8 @@ export const GUARANTEES: readonly Guarantee[] = [
   {
     name: 'passed',
     says: 'no socket that somebody outside hands in',
-    required: false,
-    by: [],
+    required: true,
+    by: ['connect_unix', 'sendmsg_unix', 'launch filter'],
     probes: ['passed-stream', 'passed-datagram', 'passed-connected', 'pidfd-getfd'],
     fix: `Linux 6.7 or later, or ${LSM}`,
   },
