@@ -8,6 +8,8 @@
 
 #include "cgroups.h"
 #include "hooks.h"
+#include "pool.h"
+#include "spawn.h"
 
 struct server_options {
 	const char *socket_path;
@@ -15,6 +17,8 @@ struct server_options {
 	uid_t user;              /* of the daemon */
 	struct cgroups *cg;
 	struct hooks *hooks;
+	struct pool *pool;
+	struct spawn_options spawn;
 };
 
 /* Reads nameservers from a resolv.conf(5) into the host map. */
