@@ -23,10 +23,17 @@ export interface ApprovalDesk {
 
 /** The part of `Sessions` that people use. */
 export interface SessionDesk {
-  open(opening: { principal: Principal; uid: number; command: readonly string[] }): Promise<{
+  open(opening: {
+    principal: Principal;
+    uid: number;
+    ownUid: boolean;
+    command: readonly string[];
+    pid: number;
+  }): Promise<{
     readonly session: Session;
     readonly token: string;
     readonly path: string;
+    readonly home?: string;
   }>;
   get(id: string): Session | null;
   list(): readonly Session[];
@@ -58,6 +65,8 @@ const OPEN = z.strictObject({
   command: z.array(z.string()).min(1),
   /** Absent: the caller's own. */
   uid: z.number().int().min(1).max(0xffff_fffe).optional(),
+  /** The agent runs under a uid of the session's own. Absent: under the one above. */
+  ownUid: z.boolean().default(false),
 });
 const ID = z.strictObject({ id: z.string().max(64) });
 const LIST = z.strictObject({ session: z.string().max(64).optional(), all: z.boolean().optional() });
@@ -74,7 +83,7 @@ export function handlers(desks: Desks): Handlers {
     'session.open': {
       access: 'anyone',
       async answer(params, { caller }) {
-        const { command, uid = caller.uid } = read(OPEN, params);
+        const { command, uid = caller.uid, ownUid } = read(OPEN, params);
         if (uid === 0) {
           throw new SluiceError('NOT_ALLOWED', 'an agent does not run as root', { hint: 'name a user: --user NAME' });
         }
@@ -87,8 +96,8 @@ export function handlers(desks: Desks): Handlers {
             hint: 'add the user or a group of theirs to identities',
           });
         }
-        const { session, token, path } = await sessions.open({ principal, uid, command });
-        return { session, token, path, ca: desks.ca, environment: desks.environment(session, token) };
+        const opened = await sessions.open({ principal, uid, ownUid, command, pid: caller.pid });
+        return { ...opened, ca: desks.ca, environment: desks.environment(opened.session, opened.token) };
       },
     },
     'session.end': {

@@ -89,13 +89,14 @@ type Stored = Omit<Kept, 'session'> & { readonly session: Omit<Session, 'cgroupI
 
 /** Only what was written by `replace`, with every field that a flow's identity rests on. */
 function restore({ session, path, tokenHash, verifier, launched }: Stored): Kept {
-  const { id, principal, cgroupId, uid, command, startedAt } = session;
+  const { id, principal, cgroupId, uid, agentUid, pid, command, startedAt } = session;
   const sound =
     /^[0-9a-f]{32}$/.test(id) &&
     typeof principal.subject === 'string' &&
     isTexts(principal.groups) &&
     /^[0-9]+$/.test(cgroupId) &&
     Number.isInteger(uid) &&
+    [agentUid, pid].every((each) => each === undefined || Number.isInteger(each)) &&
     isTexts(command) &&
     Number.isFinite(startedAt) &&
     typeof path === 'string' &&
@@ -103,7 +104,11 @@ function restore({ session, path, tokenHash, verifier, launched }: Stored): Kept
     typeof verifier === 'string';
   if (!sound) throw new Error(`session ${JSON.stringify(id)} is not complete`);
   return {
-    session: { id, principal, cgroupId: BigInt(cgroupId), uid, command, startedAt },
+    session: {
+      ...{ id, principal, cgroupId: BigInt(cgroupId), uid, command, startedAt },
+      ...(agentUid !== undefined && { agentUid }),
+      ...(pid !== undefined && { pid }),
+    },
     path,
     tokenHash,
     verifier,

@@ -13,11 +13,19 @@ import { type Kept, SessionFile } from './session-file.ts';
 
 /** What the kernel side does for sessions; sluice-helper answers it. */
 export interface Cgroups {
-  /** Makes the session's cgroup for processes of this uid. `path` is as in /proc/PID/cgroup. */
-  createSession(id: string, uid: number): Promise<{ readonly cgroupId: bigint; readonly path: string }>;
+  /** Makes the session's cgroup, which this uid may start a command in: as itself, or under a uid of the session's own. */
+  createSession(id: string, uid: number, ownUid: boolean): Promise<CreatedCgroup>;
   /** Kills what is left in it and removes it. SESSION_UNKNOWN when it is gone already. */
   endSession(id: string): Promise<void>;
   listSessions(): Promise<readonly CgroupState[]>;
+}
+
+export interface CreatedCgroup {
+  readonly cgroupId: bigint;
+  /** As in /proc/PID/cgroup. */
+  readonly path: string;
+  /** The uid of the session's own and its home directory, where one was asked for. */
+  readonly agent?: { readonly uid: number; readonly home: string };
 }
 
 export interface CgroupState {
@@ -45,9 +53,12 @@ export interface SessionsOptions {
 
 export interface Opening {
   readonly principal: Principal;
-  /** uid whose session it is, and under which the agent runs. */
+  /** uid whose session it is, and under which the agent runs unless it gets a uid of its own. */
   readonly uid: number;
+  readonly ownUid?: boolean;
   readonly command: readonly string[];
+  /** Of the process that asks for it. */
+  readonly pid?: number;
 }
 
 export interface Opened {
@@ -56,6 +67,8 @@ export interface Opened {
   readonly token: string;
   /** The session's cgroup, as in /proc/PID/cgroup. */
   readonly path: string;
+  /** Home directory that goes with a uid of its own; it is gone when the session is. */
+  readonly home?: string;
 }
 
 interface Running {
@@ -93,11 +106,11 @@ export class Sessions {
    * Starts a session: cgroup made, kept on disk, recorded on disk, in this order; a failure undoes what was done.
    * @throws SluiceError STATE_FAILED, AUDIT_FULL, AUDIT_FAILED, and what the helper throws.
    */
-  async open({ principal, uid, command }: Opening): Promise<Opened> {
+  async open(opening: Opening): Promise<Opened> {
     const id = randomBytes(16).toString('hex');
     this.#opening.add(id);
     try {
-      return await this.#open(id, { principal, uid, command: command.map(withoutPassword) });
+      return await this.#open(id, { ...opening, command: opening.command.map(withoutPassword) });
     } finally {
       this.#opening.delete(id);
     }
@@ -184,10 +197,14 @@ export class Sessions {
     }
   }
 
-  async #open(id: string, { principal, uid, command }: Opening): Promise<Opened> {
+  async #open(id: string, { principal, uid, ownUid = false, command, pid }: Opening): Promise<Opened> {
     const token = TOKEN_PREFIX + randomBytes(32).toString('base64url');
-    const { cgroupId, path } = await this.#options.cgroups.createSession(id, uid);
-    const session: Session = { id, principal, cgroupId, uid, command, startedAt: Date.now() };
+    const { cgroupId, path, agent } = await this.#options.cgroups.createSession(id, uid, ownUid);
+    const session: Session = {
+      ...{ id, principal, cgroupId, uid, command, startedAt: Date.now() },
+      ...(agent !== undefined && { agentUid: agent.uid }),
+      ...(pid !== undefined && { pid }),
+    };
     try {
       const other = this.#byCgroup.get(cgroupId);
       if (other !== undefined) {
@@ -208,7 +225,7 @@ export class Sessions {
       await this.#save().catch(this.#options.onFault);
       throw error;
     }
-    return { session, token, path };
+    return { session, token, path, ...(agent !== undefined && { home: agent.home }) };
   }
 
   async #removeCgroup(id: string): Promise<void> {
@@ -294,11 +311,12 @@ function digest(token: string): Buffer {
 }
 
 function about(session: Session) {
-  const { id, principal, uid, cgroupId, command } = session;
+  const { id, principal, uid, pid, cgroupId, command } = session;
   return {
     session: id,
     subject: principal.subject,
     groups: principal.groups,
+    ...(pid !== undefined && { pid }),
     uid,
     cgroup: String(cgroupId),
     text: command.join(' '),

@@ -113,10 +113,14 @@ export class Listener {
   #turnedAway(origin: Origin | null, error: unknown): void {
     const code: ErrorCode = error instanceof SluiceError ? error.code : 'INTERNAL';
     if (code === 'INTERNAL') this.#options.onFault(error);
+    const session = origin === null ? null : this.#options.session(origin.cgroupId);
     const about: Partial<EventInput> =
       origin === null
         ? {}
         : {
+            ...(session !== null && {
+              ...{ session: session.id, subject: session.principal.subject, groups: session.principal.groups },
+            }),
             pid: origin.pid,
             uid: origin.uid,
             exe: origin.exe,

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "fault.h"
+#include "processes.h"
 
 enum { KILL_TRIES = 250, SOME_TIME_NS = 20000000 };
 
@@ -163,14 +164,29 @@ static void remove_ipc(const char *path, int (*remove_one)(int id))
 		fclose(file);
 }
 
-/* kill(-1) means every process that this uid may signal, but for this one: those of the uid. */
-static bool kill_all(void)
+struct count {
+	uid_t uid;
+	int processes;
+};
+
+static void count_process(const uid_t uids[4], void *context)
+{
+	struct count *count = context;
+
+	count->processes += uids[0] == count->uid || uids[1] == count->uid || uids[2] == count->uid || uids[3] == count->uid;
+}
+
+/* kill(-1) means every process that this uid may signal: its own. What it answers says nothing about whether one is left. */
+static bool kill_all(uid_t uid)
 {
 	const struct timespec some_time = {0, SOME_TIME_NS};
 
 	for (int i = 0; i < KILL_TRIES; i++) {
-		if (kill(-1, SIGKILL) < 0)
-			return errno == ESRCH;
+		struct count count = {uid, 0};
+
+		(void)kill(-1, SIGKILL);
+		if (each_process(count_process, &count) && count.processes == 0)
+			return true;
 		nanosleep(&some_time, NULL);
 	}
 	return false;
@@ -184,7 +200,7 @@ static int clear_as(uid_t uid, int home)
 	    setresuid(uid, uid, uid) < 0 || getresuid(&real, &effective, &saved) < 0 || uid == 0 || real != uid ||
 	    effective != uid || saved != uid)
 		return FAULT_ERRNO("cannot become uid %u", uid);
-	if (!kill_all())
+	if (!kill_all(uid))
 		return FAULT("processes of uid %u do not die: it is not used again", uid);
 	for (size_t i = 0; i < sizeof SHARED / sizeof *SHARED; i++)
 		remove_shared(SHARED[i], uid);

@@ -17,6 +17,7 @@
 
 #include "clear.h"
 #include "fault.h"
+#include "processes.h"
 
 /* Accounts of this name may have uids of the pool: ssh and libpq want one to have a name. */
 #define ACCOUNT "sluice-agent"
@@ -127,57 +128,29 @@ static void note_session(const struct session *session, void *context)
 	use->of_owner += session->owner == use->owner;
 }
 
-/* Real, effective, saved or file system uid of any process that there is. */
-static bool note_processes(struct use *use)
+static void note_process(const uid_t uids[4], void *context)
 {
-	DIR *dir = opendir("/proc");
-	struct dirent *entry;
-
-	if (!dir)
-		return false;
-	while ((entry = readdir(dir))) {
-		char path[sizeof entry->d_name + 16], text[1024];
-		unsigned uid[4];
-		const char *line;
-		ssize_t n;
-		int fd;
-
-		if (*entry->d_name < '0' || *entry->d_name > '9')
-			continue;
-		snprintf(path, sizeof path, "/proc/%s/status", entry->d_name);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-		if (fd >= 0)
-			close(fd);
-		if (n <= 0)
-			continue; /* gone */
-		text[n] = '\0';
-		line = strstr(text, "\nUid:");
-		if (line && sscanf(line, "\nUid: %u %u %u %u", uid, uid + 1, uid + 2, uid + 3) == 4)
-			for (int i = 0; i < 4; i++)
-				take(use, uid[i]);
-	}
-	closedir(dir);
-	return true;
+	for (int i = 0; i < 4; i++)
+		take(context, uids[i]);
 }
 
 uid_t pool_take(struct pool *pool, const struct cgroups *cg, uid_t owner, const char *session, const char **reason)
 {
 	struct use use = {.pool = pool, .owner = owner};
-	int size = (int)(pool->last - pool->first + 1), share = size > 4 ? size / 4 : 1;
+	int size = (int)(pool->last - pool->first + 1), share = size > 1 ? size / 2 : 1;
 
 	if (!pool->first) {
 		*reason = "this host gives agents no uid of their own (sluice-helper --pool none)";
 		return 0;
 	}
-	if (session_each(cg, note_session, &use) < 0 || !note_processes(&use)) {
+	if (session_each(cg, note_session, &use) < 0 || !each_process(note_process, &use)) {
 		*reason = "it could not be found out which uids are free";
 		return 0;
 	}
 	each_home(pool, note_home, &use);
 	/* One user can't take them away from all others. */
 	if (owner && use.of_owner >= share) {
-		*reason = "this user's sessions have a quarter of the pool of uids already; end some (sluice sessions running)";
+		*reason = "this user's sessions have half of the uids of the pool already; end some (sluice sessions running)";
 		return 0;
 	}
 	for (int i = 0; i < size; i++) {

@@ -271,7 +271,8 @@ int inside(const struct launch *l)
 	pid_t command;
 
 	alarm(PATIENCE); /* for all that the caller has to send */
-	if (send(INSIDE_CONNECTION, "ok\n", 3, MSG_NOSIGNAL) != 3 || receive(&request) < 0)
+	/* Whoever started the helper may have left it something. */
+	if (close_descriptors_from(INSIDE_CGROUP + 1) < 0 || send(INSIDE_CONNECTION, "ok\n", 3, MSG_NOSIGNAL) != 3 || receive(&request) < 0)
 		return FAILED;
 	kill_file = enter(l->session);
 	if (kill_file < 0 || limit_resources(1) < 0)

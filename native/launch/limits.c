@@ -63,9 +63,15 @@ int limit_resources(int own_uid)
 			next.rlim_max = next.rlim_max < now.rlim_max ? next.rlim_max : now.rlim_max;
 			next.rlim_cur = next.rlim_cur < now.rlim_cur ? next.rlim_cur : now.rlim_cur;
 		}
-		if (setrlimit(limits[i].which, &next) < 0)
-			goto failed;
-		continue;
+		if (setrlimit(limits[i].which, &next) == 0)
+			continue;
+		/* Higher than this host has it (fs.nr_open, a container without CAP_SYS_RESOURCE): what there is will do. */
+		if (errno == EPERM && next.rlim_max > now.rlim_max) {
+			next.rlim_max = now.rlim_max;
+			next.rlim_cur = next.rlim_cur < now.rlim_max ? next.rlim_cur : now.rlim_max;
+			if (setrlimit(limits[i].which, &next) == 0)
+				continue;
+		}
 failed:
 		LOG("cannot limit %s: %s", limits[i].name, strerror(errno));
 		return -1;

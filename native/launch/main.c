@@ -31,12 +31,32 @@ static int number(const char *text, unsigned *out)
 	return 0;
 }
 
+/*
+ * As a shell looks for it: a directory of PATH that is closed to this uid holds no command. execvp() says EACCES then, which
+ * would mean that the command is there and may not be run.
+ */
+static int is_in_path(const char *name)
+{
+	const char *path = getenv("PATH");
+	char candidate[4096];
+
+	if (strchr(name, '/') || !path)
+		return 1;
+	for (size_t length; *path; path += length + (path[length] == ':')) {
+		length = strcspn(path, ":");
+		snprintf(candidate, sizeof candidate, "%.*s/%s", (int)length, path, name);
+		if (access(candidate, F_OK) == 0)
+			return 1;
+	}
+	return 0;
+}
+
 int run_command(char **command)
 {
 	int cause;
 
 	execvp(*command, command);
-	cause = errno;
+	cause = errno == EACCES && !is_in_path(*command) ? ENOENT : errno;
 	LOG("cannot run %s: %s", *command, strerror(cause));
 	return cause == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
 }
