@@ -181,8 +181,8 @@ static int serve(int connection, struct terminal *t, const struct request *reque
 		if (receive(connection, &m, &ignored) < 0) {
 			terminal_drain(t);
 			terminal_give_back(t);
-			LOG("the session ended before its command did");
-			return FAILED;
+			LOG("the session was ended, and its command with it");
+			return 128 + SIGKILL;
 		}
 		if (m.what == STOPPED) {
 			stop(connection, t, m.value);

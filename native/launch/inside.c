@@ -23,7 +23,7 @@
 #include "launch.h"
 #include "message.h"
 
-enum { HANG_UP_MS = 5000 }; /* from SIGHUP to the end of the session */
+enum { HANG_UP_MS = 2000 }; /* from SIGHUP to the end of the session */
 
 static int receive(struct request *request)
 {
