@@ -197,7 +197,7 @@ static int serve(int connection, struct terminal *t, const struct request *reque
 int front(const struct launch *l, int named_user)
 {
 	struct request request = {.magic = REQUEST_MAGIC};
-	struct terminal t;
+	struct terminal t = {0};
 	struct message ready;
 	char line[96], *texts = malloc(TEXTS_MAX + 1UL);
 	int connection, signals, nothing;
