@@ -72,7 +72,7 @@ describe('a session at a terminal', { skip: cannotRun() }, () => {
   test('in the background it waits when it wants to read, as any job does', async () => {
     await terminal(
       ["$FRONT sh -c 'read line; echo got:$line' &\n", '\\[1\\]'],
-      ['\n', 'Stopped'],
+      ['while jobs -r | grep -q read; do sleep 0.1; done; jobs\n', 'Stopped'],
       ['fg\n', '\\$FRONT'],
       ['x\n', '^got:x'],
     );
@@ -112,7 +112,7 @@ describe('a session at a terminal', { skip: cannotRun() }, () => {
   test('nothing of the session can type into the caller’s terminal, nor read it when the command is over', async () => {
     const inject =
       'import fcntl, sys, termios\ntry: fcntl.ioctl(0, termios.TIOCSTI, b"x"); print("typed")\nexcept OSError as e: print("refused", e.errno)';
-    await terminal([`$FRONT python3 -c '${inject}'\n`, '^refused 1'], ['echo status $?\n', '^status 0']);
+    await terminal([`$FRONT python3 -c '${inject}'\n`, '^refused 1'], ['', '\\$ $'], ['echo status $?\n', '^status 0']);
     const listen = "setsid sh -c 'echo waiting; read line; echo stolen:$line >&2' <&0 & sleep 1";
     const shown = await terminal(
       [`$FRONT sh -c '${listen.replaceAll("'", "'\\''")}'\n`, '^waiting'],
