@@ -117,6 +117,16 @@ for account in sluice sluice-agent; do
   fi
 done
 
+# Names for the uids that sluice-helper gives agents (--pool): ssh and libpq want one.
+if [ "$(grep -c '^sluice-agent-[0-9]' /etc/passwd)" -lt 64 ]; then
+  say 'making the system accounts sluice-agent-0 to sluice-agent-63'
+  for i in $(seq 0 63); do
+    id -u "sluice-agent-$i" >/dev/null 2>&1 || useradd --no-create-home --home-dir /nonexistent \
+      --user-group --uid "$((70000 + i))" --shell /usr/sbin/nologin --key UID_MAX=70063 --key GID_MAX=70063 \
+      --key SUB_UID_COUNT=0 --key SUB_GID_COUNT=0 "sluice-agent-$i"
+  done
+fi
+
 [ -z "$began" ] || say "ready after $(($(date +%s) - began)) s"
 
 PATH=$root/node_modules/.bin:$PATH

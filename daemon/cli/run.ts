@@ -1,6 +1,6 @@
 /**
- * `sluice run`: opens a session and becomes its command. The process itself turns into sluice-launch, which joins the
- * session and turns into the command: terminal, signals and exit status are the command's own.
+ * `sluice run`: opens a session and turns into sluice-launch. That has sluice-helper start the command under another uid and
+ * stands for it here, or (--same-user) joins the session and becomes the command.
  */
 import { accessSync, constants } from 'node:fs';
 import { Command } from 'commander';
@@ -10,37 +10,62 @@ import { hiddenVariables, type IdentityFlags, presentedToken, type Wanted } from
 import { startKeeper } from './keep.ts';
 import { visible } from './screen.ts';
 
-/** Agents of root run as this user where nobody else is named. */
+/** Agents that root starts are this user's where nobody else is named. */
 const AGENT_USER = 'sluice-agent';
 
 /** Characters of the command line that the daemon is told; it serves to recognise the session by. */
 const COMMAND_SHOWN = 4096;
 
 interface Opened {
-  readonly session: { readonly id: string };
+  readonly session: { readonly id: string; readonly agentUid?: number };
   readonly token: string;
   readonly ca: string;
   readonly environment: Readonly<Record<string, string>>;
+  /** Home directory of a uid of the session's own. */
+  readonly home?: string;
 }
+
+interface Flags {
+  readonly user?: string;
+  readonly sameUser?: true;
+  readonly verbose?: true;
+}
+
+/** Under which uid the agent runs. Whose session it is decides the principal. */
+type Mode =
+  /** One of the session's own, which sluice-helper gives. */
+  | { readonly as: 'own'; readonly owner: UserEntry | null }
+  /** A user's whom root names. */
+  | { readonly as: 'named'; readonly owner: UserEntry & { readonly gid: number } }
+  /** The caller's. */
+  | { readonly as: 'same' };
+
+const SAME_USER = `sluice: the agent runs under your own uid. Sluice holds its connections all the same, and can't keep it from
+        what this uid may do outside of the session: read and change your files, signal and control your other processes,
+        hand them work through files, and so reach the network by them. Without --same-user it gets a uid of its own.
+`;
 
 export function runCommand(context: Context): Command {
   return new Command('run')
     .description('run a command, e.g. an agent, in a new session')
     .argument('<command...>', 'the command and its arguments; -- before it is allowed')
-    .option('-u, --user <name>', 'run it as this user (root only; default: who called sudo, else sluice-agent)')
+    .option('--same-user', 'run it under your own uid, e.g. to let it edit your files (default: a uid of its own)')
+    .option('-u, --user <name>', 'run it as this user (root only)')
     .option('--token-file <path>', 'whose session it is: a file with an OIDC token, read again when it is renewed')
     .option('--token-env <name>', 'the same, from this variable (default: SLUICE_ID_TOKEN, or your sluice login)')
     .option('-v, --verbose', 'say on stderr which session it is and as whom it runs')
     .passThroughOptions()
-    .action(async (command: string[], flags: IdentityFlags & { user?: string; verbose?: true }) => {
-      const user = await agentUser(context, flags.user);
+    .action(async (command: string[], flags: Flags & IdentityFlags) => {
+      const mode = await modeOf(context, flags);
       checkLauncher(context.paths.launch);
+      const owner = mode.as === 'same' ? null : mode.owner;
       const wanted = () => withDaemon(context, (daemon) => daemon.call('identity.providers')) as Promise<Wanted>;
       const presented = await presentedToken(flags, process.env, wanted);
       const opened = (await withDaemon(context, (daemon) =>
         daemon.call('session.open', {
           command: shown(command),
-          ...(user !== null && { uid: user.uid }),
+          ownUid: mode.as === 'own',
+          ...(owner !== null && { uid: owner.uid }),
           ...(presented !== null && { identity: presented.token }),
         }),
       )) as Opened;
@@ -53,30 +78,40 @@ export function runCommand(context: Context): Command {
           presented: { ...presented, renewal },
         });
       }
-      if (flags.verbose || (user !== null && process.stderr.isTTY)) {
+      const user = mode.as === 'own' ? await accountOf(context, opened) : owner;
+      if (mode.as === 'same') process.stderr.write(SAME_USER);
+      if (flags.verbose || (process.stderr.isTTY && mode.as === 'named')) {
         const as = user === null ? '' : ` as ${visible(user.user)}`;
         process.stderr.write(`sluice: session ${opened.session.id.slice(0, 8)}${as}\n`);
       }
       const { launch, helper } = context.paths;
-      const as = user === null ? [] : ['--uid', String(user.uid), '--gid', String(user.gid)];
+      const how = {
+        own: ['--own-uid'],
+        named: ['--own-uid', '--uid', String(owner?.uid), '--gid', String(owner?.gid)],
+        same: [],
+      }[mode.as];
       process.execve!(
         launch,
-        [launch, '--helper', helper, '--session', opened.session.id, ...as, '--', ...command],
+        [launch, '--helper', helper, '--session', opened.session.id, ...how, '--', ...command],
         agentEnvironment(process.env, user, opened, hiddenVariables(flags)),
       );
     });
 }
 
-/**
- * Whom the agent runs as; null: the caller.
- * @throws SluiceError NOT_ALLOWED, CONFIG_INVALID.
- */
-async function agentUser(context: Context, name: string | undefined): Promise<(UserEntry & { gid: number }) | null> {
+/** @throws SluiceError NOT_ALLOWED, CONFIG_INVALID. */
+async function modeOf(context: Context, { user: name, sameUser }: Flags): Promise<Mode> {
   const own = process.getuid!();
   if (own !== 0) {
-    if (name === undefined || (await context.uidOf(name)) === own) return null;
-    throw new SluiceError('NOT_ALLOWED', `only root can run a command as ${name}`, {
-      hint: `sudo sluice run --user ${name} …`,
+    if (name !== undefined && (await context.uidOf(name)) !== own) {
+      throw new SluiceError('NOT_ALLOWED', `only root can run a command as ${name}`, {
+        hint: `sudo sluice run --user ${name} …`,
+      });
+    }
+    return sameUser || name !== undefined ? { as: 'same' } : { as: 'own', owner: null };
+  }
+  if (sameUser) {
+    throw new SluiceError('NOT_ALLOWED', 'an agent does not run as root, so root has no use for --same-user', {
+      hint: 'leave it out, or name a user with --user',
     });
   }
   const sudo = Number(process.env.SUDO_UID);
@@ -88,12 +123,22 @@ async function agentUser(context: Context, name: string | undefined): Promise<(U
       hint: 'name one with --user',
     });
   }
+  if (name === undefined) return { as: 'own', owner: user };
   if (user.uid === 0 || user.gid === 0) {
     throw new SluiceError('NOT_ALLOWED', `an agent does not run as ${user.user} (uid ${user.uid}, gid ${user.gid})`, {
       hint: 'name another user with --user',
     });
   }
-  return { ...user, gid: user.gid };
+  return { as: 'named', owner: { ...user, gid: user.gid } };
+}
+
+/** The uid that the session was given, with the name that the host has for it, if any. */
+async function accountOf(context: Context, { session, home }: Opened): Promise<UserEntry> {
+  const uid = session.agentUid;
+  if (uid === undefined || home === undefined) {
+    throw new SluiceError('INTERNAL', 'sluiced gave the session no uid of its own; is it of this version?');
+  }
+  return { uid, user: (await context.lookUp(uid)).user, home, shell: '/bin/sh' };
 }
 
 /** Before a session is opened: once the process has begun to turn into the launcher there is no way back. */
@@ -110,7 +155,7 @@ function checkLauncher(path: string): void {
 
 /**
  * The agent's environment: the caller's, the session's names, what clients look for where the user has not set it, and
- * the identity of the user it becomes.
+ * the identity of the user that it runs as.
  */
 export function agentEnvironment(
   env: Readonly<NodeJS.ProcessEnv>,

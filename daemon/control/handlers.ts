@@ -25,10 +25,18 @@ export interface ApprovalDesk {
 
 /** The part of `Sessions` that people use. */
 export interface SessionDesk {
-  open(opening: { principal: Principal; identity?: TokenIdentity; uid: number; command: readonly string[] }): Promise<{
+  open(opening: {
+    principal: Principal;
+    identity?: TokenIdentity;
+    uid: number;
+    ownUid: boolean;
+    command: readonly string[];
+    pid: number;
+  }): Promise<{
     readonly session: Session;
     readonly token: string;
     readonly path: string;
+    readonly home?: string;
   }>;
   get(id: string): Session | null;
   list(): readonly Session[];
@@ -65,6 +73,8 @@ const OPEN = z.strictObject({
   uid: z.number().int().min(1).max(0xffff_fffe).optional(),
   /** Absent: the login of the session's user, or else the local mapping. */
   identity: TOKEN.optional(),
+  /** The agent runs under a uid of the session's own. Absent: under the one above. */
+  ownUid: z.boolean().default(false),
 });
 const ID = z.strictObject({ id: z.string().max(64) });
 const LIST = z.strictObject({ session: z.string().max(64).optional(), all: z.boolean().optional() });
@@ -81,7 +91,7 @@ export function handlers(desks: Desks): Handlers {
     'session.open': {
       access: 'anyone',
       async answer(params, { caller }) {
-        const { command, uid = caller.uid, identity } = read(OPEN, params);
+        const { command, uid = caller.uid, ownUid, identity } = read(OPEN, params);
         if (uid === 0) {
           throw new SluiceError('NOT_ALLOWED', 'an agent does not run as root', { hint: 'name a user: --user NAME' });
         }
@@ -95,8 +105,8 @@ export function handlers(desks: Desks): Handlers {
             hint: 'add the user or a group of theirs to identities',
           });
         }
-        const { session, token, path } = await sessions.open({ ...basis, principal, uid, command });
-        return { session, token, path, ca: desks.ca, environment: desks.environment(session, token) };
+        const opened = await sessions.open({ ...basis, principal, uid, ownUid, command, pid: caller.pid });
+        return { ...opened, ca: desks.ca, environment: desks.environment(opened.session, opened.token) };
       },
     },
     'session.end': {

@@ -150,6 +150,10 @@ export const ERRORS = {
     todo: 'find out who did it; sessions that ran while enforcement had lapsed were ended',
   },
   CONFIG_INVALID: { what: 'the configuration of the daemon is not valid', todo: 'correct the setting named' },
+  AGENT_UID_UNAVAILABLE: {
+    what: 'there is no uid of its own for the agent',
+    todo: 'end a session, enlarge the pool (sluice-helper --pool), or run it with --same-user',
+  },
   SESSION_UNKNOWN: { what: 'there is no such session', todo: 'see sluice sessions' },
   STATE_FAILED: {
     what: 'the daemon could not keep its own state on disk',

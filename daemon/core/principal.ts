@@ -53,6 +53,10 @@ export interface Session {
   readonly cgroupId: bigint;
   /** uid that asked for the session. */
   readonly uid: number;
+  /** uid of the session's own that the agent runs under. Absent: it runs under `uid`. */
+  readonly agentUid?: number;
+  /** pid of the process that asked for it. */
+  readonly pid?: number;
   /** Command line as the user gave it, for people to recognise the session by. */
   readonly command: readonly string[];
   /** Milliseconds since the epoch. */

@@ -89,13 +89,14 @@ type Stored = Omit<Kept, 'session'> & { readonly session: Omit<Session, 'cgroupI
 
 /** Only what was written by `replace`, with every field that a flow's identity rests on. */
 function restore({ session, path, tokenHash, verifier, launched }: Stored): Kept {
-  const { id, principal, identity, cgroupId, uid, command, startedAt } = session;
+  const { id, principal, identity, cgroupId, uid, agentUid, pid, command, startedAt } = session;
   const sound =
     /^[0-9a-f]{32}$/.test(id) &&
     isPrincipal(principal) &&
     (identity === undefined ? principal.issuer === undefined : isIdentity(identity)) &&
     /^[0-9]+$/.test(cgroupId) &&
     Number.isInteger(uid) &&
+    [agentUid, pid].every((each) => each === undefined || Number.isInteger(each)) &&
     isTexts(command) &&
     Number.isFinite(startedAt) &&
     typeof path === 'string' &&
@@ -106,6 +107,8 @@ function restore({ session, path, tokenHash, verifier, launched }: Stored): Kept
     session: {
       ...{ id, principal, cgroupId: BigInt(cgroupId), uid, command, startedAt },
       ...(identity !== undefined && { identity }),
+      ...(agentUid !== undefined && { agentUid }),
+      ...(pid !== undefined && { pid }),
     },
     path,
     tokenHash,

@@ -13,11 +13,19 @@ import { type Kept, SessionFile } from './session-file.ts';
 
 /** What the kernel side does for sessions; sluice-helper answers it. */
 export interface Cgroups {
-  /** Makes the session's cgroup for processes of this uid. `path` is as in /proc/PID/cgroup. */
-  createSession(id: string, uid: number): Promise<{ readonly cgroupId: bigint; readonly path: string }>;
+  /** Makes the session's cgroup, which this uid may start a command in: as itself, or under a uid of the session's own. */
+  createSession(id: string, uid: number, ownUid: boolean): Promise<CreatedCgroup>;
   /** Kills what is left in it and removes it. SESSION_UNKNOWN when it is gone already. */
   endSession(id: string): Promise<void>;
   listSessions(): Promise<readonly CgroupState[]>;
+}
+
+export interface CreatedCgroup {
+  readonly cgroupId: bigint;
+  /** As in /proc/PID/cgroup. */
+  readonly path: string;
+  /** The uid of the session's own and its home directory, where one was asked for. */
+  readonly agent?: { readonly uid: number; readonly home: string };
 }
 
 export interface CgroupState {
@@ -47,9 +55,12 @@ export interface Opening {
   readonly principal: Principal;
   /** What the principal rests on. Absent: the local mapping. */
   readonly identity?: TokenIdentity;
-  /** uid whose session it is, and under which the agent runs. */
+  /** uid whose session it is, and under which the agent runs unless it gets a uid of its own. */
   readonly uid: number;
+  readonly ownUid?: boolean;
   readonly command: readonly string[];
+  /** Of the process that asks for it. */
+  readonly pid?: number;
 }
 
 export interface Opened {
@@ -58,6 +69,8 @@ export interface Opened {
   readonly token: string;
   /** The session's cgroup, as in /proc/PID/cgroup. */
   readonly path: string;
+  /** Home directory that goes with a uid of its own; it is gone when the session is. */
+  readonly home?: string;
 }
 
 interface Running {
@@ -227,12 +240,14 @@ export class Sessions {
     }
   }
 
-  async #open(id: string, { principal, identity, uid, command }: Opening): Promise<Opened> {
+  async #open(id: string, { principal, identity, uid, ownUid = false, command, pid }: Opening): Promise<Opened> {
     const token = TOKEN_PREFIX + randomBytes(32).toString('base64url');
-    const { cgroupId, path } = await this.#options.cgroups.createSession(id, uid);
+    const { cgroupId, path, agent } = await this.#options.cgroups.createSession(id, uid, ownUid);
     const session: Session = {
       ...{ id, principal, cgroupId, uid, command, startedAt: Date.now() },
       ...(identity !== undefined && { identity }),
+      ...(agent !== undefined && { agentUid: agent.uid }),
+      ...(pid !== undefined && { pid }),
     };
     try {
       const other = this.#byCgroup.get(cgroupId);
@@ -254,7 +269,7 @@ export class Sessions {
       await this.#save().catch(this.#options.onFault);
       throw error;
     }
-    return { session, token, path };
+    return { session, token, path, ...(agent !== undefined && { home: agent.home }) };
   }
 
   async #removeCgroup(id: string): Promise<void> {
@@ -340,12 +355,13 @@ function digest(token: string): Buffer {
 }
 
 function about(session: Session) {
-  const { id, principal, uid, cgroupId, command } = session;
+  const { id, principal, uid, pid, cgroupId, command } = session;
   return {
     session: id,
     subject: principal.subject,
     groups: principal.groups,
     ...(principal.issuer !== undefined && { issuer: principal.issuer }),
+    ...(pid !== undefined && { pid }),
     uid,
     cgroup: String(cgroupId),
     text: command.join(' '),

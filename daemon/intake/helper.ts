@@ -14,6 +14,12 @@ export interface HostSession {
   readonly populated: boolean;
 }
 
+export interface CreatedSession {
+  readonly cgroupId: bigint;
+  readonly path: string;
+  readonly agent?: { readonly uid: number; readonly home: string };
+}
+
 export interface HelperStatus {
   /** Every hook is effective, and every guarantee that is required holds. */
   readonly enforcing: boolean;
@@ -47,11 +53,14 @@ export interface Guarantee {
 
 /**
  * All methods throw SluiceError: HELPER_UNREACHABLE when there is no answer, NOT_ALLOWED, SESSION_UNKNOWN,
- * KERNEL_UNSUPPORTED (a hook is not effective), else INTERNAL with the helper's words.
+ * AGENT_UID_UNAVAILABLE, KERNEL_UNSUPPORTED (a hook is not effective), else INTERNAL with the helper's words.
  */
 export interface Helper {
-  /** `path` is the cgroup's as in /proc/PID/cgroup. Only `uid` (and root) can join the session. */
-  createSession(id: string, uid: number): Promise<{ cgroupId: bigint; path: string }>;
+  /**
+   * `path` is the cgroup's as in /proc/PID/cgroup. Only `uid` (and root) can start the session's command. `ownUid`: it runs
+   * under a uid of the session's own (AGENT_UID_UNAVAILABLE when there is none), which `agent` names, with its home.
+   */
+  createSession(id: string, uid: number, ownUid?: boolean): Promise<CreatedSession>;
   /** Kills what is in the session and removes its cgroup. */
   endSession(id: string): Promise<void>;
   listSessions(): Promise<HostSession[]>;
@@ -72,10 +81,12 @@ export interface Incident {
 /** @param path of helper.sock in the helper's run directory */
 export function openHelper(path: string): Helper {
   return {
-    async createSession(id, uid) {
-      const [cgroupId, cgroup] = (await ask(path, `create ${id} ${uid}`)).split(' ');
-      if (!cgroupId || !cgroup || !/^\d+$/.test(cgroupId)) throw garbled(path);
-      return { cgroupId: BigInt(cgroupId), path: cgroup };
+    async createSession(id, uid, ownUid = false) {
+      const answer = await ask(path, `create ${id} ${uid}${ownUid ? ' pool' : ''}`);
+      const [, cgroupId, cgroup, agentUid, home] = /^(\d+) (\S+)(?: (\d+) (\S+))?$/.exec(answer) ?? [];
+      if (!cgroupId || !cgroup || ownUid !== (home !== undefined)) throw garbled(path);
+      const session = { cgroupId: BigInt(cgroupId), path: cgroup };
+      return home === undefined ? session : { ...session, agent: { uid: Number(agentUid), home } };
     },
     async endSession(id) {
       await ask(path, `end ${id}`);
@@ -137,6 +148,8 @@ function refused(request: string, code: string, text: string): SluiceError {
       return new SluiceError('NOT_ALLOWED', message);
     case 'UNKNOWN':
       return new SluiceError('SESSION_UNKNOWN', message);
+    case 'POOL':
+      return new SluiceError('AGENT_UID_UNAVAILABLE', message);
     case 'HOOK':
       return new SluiceError('KERNEL_UNSUPPORTED', message);
     case 'LIMIT':

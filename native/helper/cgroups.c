@@ -15,6 +15,7 @@
 #include "fault.h"
 
 #define OWNER_ATTRIBUTE "trusted.sluice.owner"
+#define AGENT_ATTRIBUTE "trusted.sluice.agent"
 
 /* One line of mountinfo (proc_pid_mountinfo(5)): ID PARENT MAJOR:MINOR ROOT MOUNT OPTIONS [TAG…] - TYPE SOURCE SUPER */
 static int find_cgroup2(char *mount, size_t size)
@@ -162,15 +163,33 @@ static int is_populated(int dirfd, bool *populated)
 	return 0;
 }
 
-static int describe(int fd, const char *id, struct session *out)
+static int read_uid(int fd, const char *attribute, uid_t *uid)
 {
-	char owner[16];
-	ssize_t n = fgetxattr(fd, OWNER_ATTRIBUTE, owner, sizeof owner - 1);
+	char text[16];
+	ssize_t n = fgetxattr(fd, attribute, text, sizeof text - 1);
 
 	if (n < 0)
 		return -1;
-	owner[n] = '\0';
-	out->owner = (uid_t)strtoul(owner, NULL, 10);
+	text[n] = '\0';
+	*uid = (uid_t)strtoul(text, NULL, 10);
+	return 0;
+}
+
+static int write_uid(int fd, const char *attribute, uid_t uid)
+{
+	char text[16];
+
+	snprintf(text, sizeof text, "%u", uid);
+	return fsetxattr(fd, attribute, text, strlen(text), XATTR_CREATE);
+}
+
+static int describe(int fd, const char *id, struct session *out)
+{
+	if (read_uid(fd, OWNER_ATTRIBUTE, &out->owner) < 0)
+		return -1;
+	out->agent = 0;
+	if (read_uid(fd, AGENT_ATTRIBUTE, &out->agent) < 0 && errno != ENODATA)
+		return -1;
 	out->cgroup_id = cgroup_id(fd);
 	memcpy(out->id, id, sizeof out->id);
 	return is_populated(fd, &out->populated);
@@ -203,9 +222,8 @@ static int write_file(int dirfd, const char *name, const char *text)
 	return n < 0 ? -1 : 0;
 }
 
-int session_make(const struct cgroups *cg, const char *id, uid_t owner)
+int session_make(const struct cgroups *cg, const char *id, uid_t owner, uid_t agent)
 {
-	char text[16];
 	int fd, saved;
 
 	if (!session_id_valid(id)) {
@@ -215,10 +233,9 @@ int session_make(const struct cgroups *cg, const char *id, uid_t owner)
 	if (mkdirat(cg->sessions, id, 0755) < 0)
 		return -1;
 	fd = open_child(cg->sessions, id, false);
-	snprintf(text, sizeof text, "%u", owner);
 	/* No cgroups below: the id of a process's cgroup is then the session's, always. */
 	if (fd < 0 || write_file(fd, "cgroup.max.descendants", "0") < 0 ||
-	    fsetxattr(fd, OWNER_ATTRIBUTE, text, strlen(text), XATTR_CREATE) < 0) {
+	    (agent && write_uid(fd, AGENT_ATTRIBUTE, agent) < 0) || write_uid(fd, OWNER_ATTRIBUTE, owner) < 0) {
 		saved = errno;
 		if (fd >= 0)
 			close(fd);

@@ -23,7 +23,8 @@ struct cgroups {
 struct session {
 	char id[SLUICE_SESSION_LEN + 1];
 	uint64_t cgroup_id;
-	uid_t owner;
+	uid_t owner; /* who may start it */
+	uid_t agent; /* of the pool; 0: its processes have a uid that is also others' */
 	bool populated;
 };
 
@@ -41,7 +42,8 @@ uint64_t cgroup_id(int dirfd);
 bool session_id_valid(const char *id);
 /* 0 with the session filled in, or -1 with errno. */
 int session_find(const struct cgroups *cg, const char *id, struct session *out);
-int session_make(const struct cgroups *cg, const char *id, uid_t owner);
+/* `agent` 0: none of the pool. */
+int session_make(const struct cgroups *cg, const char *id, uid_t owner, uid_t agent);
 /* Descriptor of the session's directory, or -1 with errno. */
 int session_open(const struct cgroups *cg, const char *id);
 /* Calls `each` for every session; returns the number of them. */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,6 +27,11 @@ static const char USAGE[] =
 	"  --cgroup-root DIR    mount of cgroup v2 (default auto: looked up in /proc/self/mountinfo)\n"
 	"  --name NAME          cgroup below it that holds NAME/daemon and NAME/sessions (default sluice)\n"
 	"  --user USER          user of the daemon, name or number (default sluice)\n"
+	"  --pool FIRST-LAST    uids for agents, that are nobody's; or none (default 70000-70063)\n"
+	"  --homes DIR          where sessions with a uid of the pool have their homes (default /var/lib/sluice-agents)\n"
+	"  --limit NAME=N       resource limit of agents with a uid of their own; may be given again. core=1 memlock=8388608\n"
+	"                       nproc=4096 nofile=524288 fsize=infinity as=infinity\n"
+	"  --launcher FILE      sluice-launch (default: the one beside this program)\n"
 	"  --pending-max N      connections between connect() and acceptance (default 16384)\n"
 	"  --require NAME,...   guarantees without which no session is made or joined (default: what status shows; none)\n"
 	"  --unix NAME          a UNIX socket of the host that sessions may speak to: /path or @abstract (repeatable)\n"
@@ -34,8 +40,12 @@ static const char USAGE[] =
 	"  --detach [--kill]    remove programs, pins and cgroups; refused while processes are in them, unless --kill\n"
 	"Exit: 0 done or stopped by SIGTERM (enforcement goes on), 1 failed, 2 wrong usage, 3 sessions are running.\n";
 
+enum { LIMITS_MAX = 16 };
+
 struct options {
-	const char *run_dir, *cgroup_root, *name, *user;
+	const char *run_dir, *cgroup_root, *name, *user, *pool, *homes, *launcher;
+	const char *limit[LIMITS_MAX + 1];
+	int limits;
 	unsigned long pending_max;
 	int verbose, detach, kill;
 	const char *require, *unix_name[SLUICE_UNIX_NAMES_MAX], *without[HOOKS_MAX];
@@ -51,7 +61,7 @@ static void on_signal(int number)
 
 static int parse(int argc, char **argv, struct options *o)
 {
-	enum { RUN_DIR = 256, ROOT, NAME, USER, PENDING, REQUIRE, UNIX_NAME, WITHOUT };
+	enum { RUN_DIR = 256, ROOT, NAME, USER, PENDING, POOL, HOMES, LIMIT, LAUNCHER, REQUIRE, UNIX_NAME, WITHOUT };
 	const struct option known[] = {
 		{"run-dir", required_argument, NULL, RUN_DIR},
 		{"cgroup-root", required_argument, NULL, ROOT},
@@ -61,6 +71,10 @@ static int parse(int argc, char **argv, struct options *o)
 		{"require", required_argument, NULL, REQUIRE},
 		{"unix", required_argument, NULL, UNIX_NAME},
 		{"without", required_argument, NULL, WITHOUT},
+		{"pool", required_argument, NULL, POOL},
+		{"homes", required_argument, NULL, HOMES},
+		{"limit", required_argument, NULL, LIMIT},
+		{"launcher", required_argument, NULL, LAUNCHER},
 		{"verbose", no_argument, &o->verbose, 1},
 		{"detach", no_argument, &o->detach, 1},
 		{"kill", no_argument, &o->kill, 1},
@@ -102,6 +116,20 @@ static int parse(int argc, char **argv, struct options *o)
 			if (!hooks_known(optarg) || o->without_count == HOOKS_MAX)
 				return FAULT("--without %s: there is no such hook", optarg);
 			o->without[o->without_count++] = optarg;
+			break;
+		case POOL:
+			o->pool = optarg;
+			break;
+		case HOMES:
+			o->homes = optarg;
+			break;
+		case LIMIT:
+			if (o->limits == LIMITS_MAX || !strchr(optarg, '='))
+				return FAULT("--limit %s: NAME=N is wanted, at most %d times", optarg, LIMITS_MAX);
+			o->limit[o->limits++] = optarg;
+			break;
+		case LAUNCHER:
+			o->launcher = optarg;
 			break;
 		case 'h':
 			fputs(USAGE, stdout);
@@ -174,6 +202,23 @@ static int lock(const char *run_dir)
 	return fd;
 }
 
+/* Beside this program, unless it is named; found before a request needs it. */
+static int find_launcher(const char *named, char *path, size_t size)
+{
+	ssize_t n = 0;
+
+	if (named)
+		snprintf(path, size, "%s", named);
+	else if ((n = readlink("/proc/self/exe", path, size - 1)) > 0) {
+		path[n] = '\0';
+		n = strrchr(path, '/') - path;
+		snprintf(path + n, size - (size_t)n, "/sluice-launch");
+	}
+	if (n < 0 || access(path, X_OK) < 0)
+		return FAULT_ERRNO("cannot use %s as the launcher", path);
+	return 0;
+}
+
 static void count_populated(const struct session *session, void *context)
 {
 	*(int *)context += session->populated;
@@ -206,6 +251,7 @@ static void end_session(const struct session *session, void *context)
 static int detach(const struct options *o, struct cgroups *cg, const char *pin_dir)
 {
 	struct ending e = {.cg = cg};
+	struct pool pool = {.homes = -1};
 	int populated = 0, absent = cgroups_open_existing(cg);
 
 	if (absent < 0)
@@ -219,6 +265,12 @@ static int detach(const struct options *o, struct cgroups *cg, const char *pin_d
 		session_each(cg, end_session, &e);
 		if (e.failed)
 			return 1;
+	}
+	if (pool_parse(&pool, o->pool) == 0 && access(o->homes, F_OK) == 0 && pool_open(&pool, o->homes, 0) == 0) {
+		pool_give_back(&pool, cg);
+		while (wait(NULL) > 0)
+			;
+		pool_close(&pool);
 	}
 	if (cg->daemon >= 0 && o->kill)
 		cgroup_kill(cg->daemon);
@@ -241,23 +293,26 @@ static int serve(const struct options *o, struct cgroups *cg, const char *pin_di
 {
 	struct hooks_options hooks_options = {
 		.pin_dir = pin_dir, .pending_max = (uint32_t)o->pending_max, .verbose = o->verbose};
-	struct server_options server_options = {.cg = cg};
+	struct pool pool = {.homes = -1};
+	struct server_options server_options = {.cg = cg, .pool = &pool};
 	struct hooks *hooks;
 	struct sigaction action = {.sa_handler = on_signal};
 	sigset_t blocked, before;
-	char socket_path[PATH_MAX + 16];
+	char socket_path[PATH_MAX + 16], launcher[PATH_MAX];
 	int status = 1;
 
 	const char *lacking, *needs;
 
 	if (guarantees_require(o->require) < 0)
 		return 2;
-	if (find_user(o->user, &hooks_options.user, &hooks_options.group) < 0)
+	if (find_user(o->user, &hooks_options.user, &hooks_options.group) < 0 || pool_parse(&pool, o->pool) < 0 ||
+	    find_launcher(o->launcher, launcher, sizeof launcher) < 0)
 		return 1;
 	memcpy(hooks_options.without, o->without, sizeof o->without);
 	hooks_options.without_count = o->without_count;
 	for (int i = 0; i < o->without_count; i++)
 		LOG("WITHOUT %s: agents have a way out; this is for tests alone", o->without[i]);
+	(void)signal(SIGCHLD, SIG_IGN); /* what it starts goes its own way */
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);
 	sigaddset(&blocked, SIGINT);
@@ -265,7 +320,7 @@ static int serve(const struct options *o, struct cgroups *cg, const char *pin_di
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 
-	if (cgroups_open(cg) < 0 || hooks_mount(pin_dir) < 0)
+	if (cgroups_open(cg) < 0 || pool_open(&pool, o->homes, hooks_options.user) < 0 || hooks_mount(pin_dir) < 0)
 		return 1;
 	hooks = hooks_attach(&hooks_options, cg);
 	if (!hooks)
@@ -282,18 +337,22 @@ static int serve(const struct options *o, struct cgroups *cg, const char *pin_di
 	server_options.socket_path = socket_path;
 	server_options.user = hooks_options.user;
 	server_options.hooks = hooks;
+	server_options.spawn = (struct spawn_options){launcher, o->limit, &before};
+	pool_give_back(&pool, cg);
 	if (server_run(&server_options, &stop, &before) == 0) {
 		LOG("stopped; the programs stay attached");
 		status = 0;
 	}
 cleanup:
 	hooks_close(hooks);
+	pool_close(&pool);
 	return status;
 }
 
 int main(int argc, char **argv)
 {
-	struct options o = {.run_dir = "/run/sluice", .cgroup_root = "auto", .name = "sluice", .user = "sluice"};
+	struct options o = {.run_dir = "/run/sluice", .cgroup_root = "auto", .name = "sluice", .user = "sluice",
+			    .pool = "70000-70063", .homes = "/var/lib/sluice-agents"};
 	struct cgroups cg;
 	char pin_dir[PATH_MAX];
 	int held, status;

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -177,11 +178,13 @@ static void count_session(const struct session *session, void *context)
 	++*(int *)context;
 }
 
-static void do_create(struct server *s, struct client *c, const char *id, const char *owner)
+/* `pool`: the session's processes get a uid of its own; else they are the owner's, who joins by itself. */
+static void do_create(struct server *s, struct client *c, const char *id, const char *owner, bool pool)
 {
 	char *end;
 	unsigned long uid = strtoul(owner, &end, 10);
-	const char *missing;
+	const char *missing, *reason;
+	uid_t agent = 0;
 	int fd, count = 0;
 
 	if (!is_trusted(s, c)) {
@@ -199,58 +202,131 @@ static void do_create(struct server *s, struct client *c, const char *id, const 
 		answerf(c, "error LIMIT there are %d sessions already; end some\n", count);
 		return;
 	}
-	fd = session_make(s->o->cg, id, (uid_t)uid);
+	pool_give_back(s->o->pool, s->o->cg);
+	agent = pool ? pool_take(s->o->pool, s->o->cg, (uid_t)uid, id, &reason) : 0;
+	if (pool && !agent) {
+		answerf(c, "error POOL %s\n", reason);
+		return;
+	}
+	fd = session_make(s->o->cg, id, (uid_t)uid, agent);
 	if (fd < 0) {
 		answerf(c, errno == EEXIST ? "error EXISTS the session %s is there already (%s)\n"
 					   : "error FAILED cannot make the cgroup of session %s: %s\n",
 			id, strerror(errno));
-		return;
+		goto failed;
 	}
 	if (!hooks_effective(s->o->hooks, fd, false, &missing)) {
 		unlinkat(s->o->cg->sessions, id, AT_REMOVEDIR);
 		LOG("%s is not effective on a new session's cgroup: no session is started", missing);
 		answerf(c, "error HOOK %s is not effective on the session's cgroup; restart sluice-helper\n", missing);
-	} else {
+		close(fd);
+		goto failed;
+	}
+	if (agent)
+		answerf(c, "ok %llu /%s/sessions/%s %u %s/%s\n", (unsigned long long)cgroup_id(fd), s->o->cg->name, id, agent,
+			s->o->pool->path, id);
+	else
 		answerf(c, "ok %llu /%s/sessions/%s\n", (unsigned long long)cgroup_id(fd), s->o->cg->name, id);
+	close(fd);
+	return;
+failed:
+	if (agent)
+		pool_untake(s->o->pool, id);
+}
+
+/*
+ * The cgroup of a session that the peer may start, with its hooks just seen in place on this very directory; else -1, and
+ * the peer has the answer. One that was removed and made again under the same name is another directory without an owner.
+ */
+static int open_to_start(struct server *s, struct client *c, const char *id, struct session *session)
+{
+	const char *missing;
+	int fd;
+
+	if (session_find(s->o->cg, id, session) < 0 || (fd = session_open(s->o->cg, id)) < 0) {
+		answerf(c, "error UNKNOWN there is no session %.32s\n", id);
+		return -1;
+	}
+	if (c->peer.uid != session->owner && c->peer.uid != 0) {
+		answerf(c, "error DENIED the session belongs to uid %u, not to %u\n", session->owner, c->peer.uid);
+	} else if (lacks_guarantee(s, c)) {
+		close(fd);
+		return -1;
+	} else if (cgroup_id(fd) != session->cgroup_id) {
+		answerf(c, "error UNKNOWN the cgroup of session %.32s is another one by now\n", id);
+	} else if (!hooks_effective(s->o->hooks, fd, false, &missing)) {
+		LOG("%s is not effective on the cgroup of session %.32s: nothing is started in it", missing, id);
+		answerf(c, "error HOOK %s is not effective on the session's cgroup; restart sluice-helper\n", missing);
+	} else {
+		return fd;
 	}
 	close(fd);
+	return -1;
 }
 
 static void do_join(struct server *s, struct client *c, const char *id)
 {
 	struct session session;
-	const char *missing;
 	char suffix[64];
-	int fd;
+	int fd = open_to_start(s, c, id, &session);
 
-	if (session_find(s->o->cg, id, &session) < 0) {
-		answerf(c, "error UNKNOWN there is no session %.32s\n", id);
+	if (fd < 0)
 		return;
-	}
-	if (c->peer.uid != session.owner && c->peer.uid != 0) {
-		answerf(c, "error DENIED the session belongs to uid %u, not to %u\n", session.owner, c->peer.uid);
-		return;
-	}
-	if (lacks_guarantee(s, c))
-		return;
-	fd = session_open(s->o->cg, id);
-	if (fd < 0) {
-		answerf(c, "error UNKNOWN there is no session %.32s\n", id);
-		return;
-	}
 	snprintf(suffix, sizeof suffix, "sessions/%s", id);
-	if (!hooks_effective(s->o->hooks, fd, false, &missing))
-		answerf(c, "error HOOK %s is not effective on the session's cgroup; restart sluice-helper\n", missing);
+	if (session.agent && c->peer.uid != 0)
+		answerf(c, "error DENIED the session runs as uid %u: its command is started by `spawn`\n", session.agent);
 	else
 		move_peer(s, c, fd, suffix);
 	close(fd);
 }
 
+/*
+ * Starts the session's command under its own uid, or under one that root names. Once: nobody who comes to have the owner's
+ * uid later can put something beside a running agent. The lock covers the time until the new process is in the cgroup.
+ */
+static void do_spawn(struct server *s, struct client *c, const char *id, const char *uid, const char *gid)
+{
+	struct spawn spawn = {.session = id, .connection = c->fd};
+	struct session session;
+	char home[PATH_MAX + 64];
+	unsigned long ids[2] = {0, 0};
+	char *end[2] = {"", ""};
+
+	if (uid) {
+		ids[0] = strtoul(uid, &end[0], 10);
+		ids[1] = strtoul(gid, &end[1], 10);
+	}
+	spawn.cgroup = open_to_start(s, c, id, &session);
+	if (spawn.cgroup < 0)
+		return;
+	spawn.uid = session.agent ? session.agent : (uid_t)ids[0];
+	spawn.gid = session.agent ? session.agent : (gid_t)ids[1];
+	if (session.agent) {
+		snprintf(home, sizeof home, "%s/%s", s->o->pool->path, id);
+		spawn.home = home;
+	}
+	if (uid && (c->peer.uid != 0 || session.agent))
+		answer(c, "error DENIED only root names a uid, and only for a session that has none of its own\n");
+	else if (!session.agent && (!uid || *end[0] || *end[1] || ids[0] != session.owner))
+		answerf(c, "error ARGUMENT the session runs as uid %u: join it, or name that uid and a gid as root\n", session.owner);
+	else if (!spawn.uid || !spawn.gid || ids[0] >= UINT32_MAX || ids[1] >= UINT32_MAX)
+		answer(c, "error DENIED an agent does not run as root\n");
+	else if (flock(spawn.cgroup, LOCK_EX | LOCK_NB) < 0 || session.populated)
+		answer(c, "error BUSY the session has begun already\n");
+	else if (spawn_inside(&s->o->spawn, &spawn) < 0)
+		answerf(c, "error FAILED cannot start a process: %s\n", strerror(errno));
+	else
+		drop(c); /* the new process has the connection now, and answers */
+	close(spawn.cgroup);
+}
+
 /* A process that is ending keeps its cgroup busy for a moment; the loop comes back here until it is gone. */
 static void go_on_ending(struct server *s, struct client *c)
 {
-	if (unlinkat(s->o->cg->sessions, c->ending, AT_REMOVEDIR) == 0 || errno == ENOENT)
+	if (unlinkat(s->o->cg->sessions, c->ending, AT_REMOVEDIR) == 0 || errno == ENOENT) {
+		pool_give_back(s->o->pool, s->o->cg);
 		answer(c, "ok\n");
+	}
 	else if (errno != EBUSY)
 		answerf(c, "error FAILED cannot remove the cgroup of session %s: %s\n", c->ending, strerror(errno));
 	else if (now_ms() >= c->deadline)
@@ -267,6 +343,7 @@ static void do_end(struct server *s, struct client *c, const char *id)
 	}
 	fd = session_open(s->o->cg, id);
 	if (fd < 0) {
+		pool_give_back(s->o->pool, s->o->cg); /* somebody else removed the cgroup */
 		answerf(c, "error UNKNOWN there is no session %.32s\n", id);
 		return;
 	}
@@ -360,7 +437,7 @@ static void do_incidents(struct server *s, struct client *c, const char *after)
 
 static void obey(struct server *s, struct client *c)
 {
-	char path[PATH_MAX], verb[16], first[40], second[16];
+	char path[PATH_MAX], verb[16], first[40], second[16], third[16];
 	int n;
 
 	if (!peer_cgroup(c, path, sizeof path)) {
@@ -371,13 +448,19 @@ static void obey(struct server *s, struct client *c)
 		answer(c, "error INSIDE a process inside a session may not speak to the helper\n");
 		return;
 	}
-	n = sscanf(c->line, "%15s %39s %15s", verb, first, second);
+	n = sscanf(c->line, "%15s %39s %15s %15s", verb, first, second, third);
 	if (n == 1 && strcmp(verb, "daemon") == 0)
 		do_daemon(s, c);
 	else if (n == 3 && strcmp(verb, "create") == 0)
-		do_create(s, c, first, second);
+		do_create(s, c, first, second, false);
+	else if (n == 4 && strcmp(verb, "create") == 0 && strcmp(third, "pool") == 0)
+		do_create(s, c, first, second, true);
 	else if (n == 2 && strcmp(verb, "join") == 0)
 		do_join(s, c, first);
+	else if (n == 2 && strcmp(verb, "spawn") == 0)
+		do_spawn(s, c, first, NULL, NULL);
+	else if (n == 4 && strcmp(verb, "spawn") == 0)
+		do_spawn(s, c, first, second, third);
 	else if (n == 2 && strcmp(verb, "end") == 0)
 		do_end(s, c, first);
 	else if (n == 1 && strcmp(verb, "list") == 0)
@@ -387,7 +470,7 @@ static void obey(struct server *s, struct client *c)
 	else if (n == 2 && strcmp(verb, "incidents") == 0)
 		do_incidents(s, c, first);
 	else
-		answer(c, "error ARGUMENT known are: daemon, create ID UID, join ID, end ID, list, status, incidents AFTER\n");
+		answer(c, "error ARGUMENT known are: daemon, create ID UID [pool], join ID, spawn ID [UID GID], end ID, list, status, incidents AFTER\n");
 }
 
 static void read_request(struct server *s, struct client *c)

@@ -8,12 +8,16 @@
 
 #include "cgroups.h"
 #include "hooks.h"
+#include "pool.h"
+#include "spawn.h"
 
 struct server_options {
 	const char *socket_path;
 	uid_t user; /* of the daemon */
 	struct cgroups *cg;
 	struct hooks *hooks;
+	struct pool *pool;
+	struct spawn_options spawn;
 };
 
 /* Serves until *stop is set by a signal. Returns 0, or -1 after saying why. */

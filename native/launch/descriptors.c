@@ -77,7 +77,12 @@ int keep_standard_descriptors(void)
 		if (flags >= 0 && (flags & O_NONBLOCK))
 			(void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
 	}
-	if (syscall(SYS_close_range, 3U, ~0U, 0U) < 0) {
+	return 0;
+}
+
+int close_descriptors_from(unsigned first)
+{
+	if (syscall(SYS_close_range, first, ~0U, 0U) < 0) {
 		LOG("cannot close descriptors: %s (close_range requires Linux >= 5.9)", strerror(errno));
 		return -1;
 	}

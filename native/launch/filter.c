@@ -34,6 +34,9 @@
 #error "the filter reads the low word of an argument first"
 #endif
 
+/* Newer than some headers; the numbers are the same on all architectures (include/uapi/asm-generic/unistd.h). */
+enum { MOUNT_SETATTR = 442, OPEN_TREE_ATTR = 467 };
+
 /* All arguments compared here are ints or have flags in the low word; the kernel ignores or refuses the high one. */
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
 #define LOAD_ARG(i) LOAD(args[i])
@@ -97,6 +100,40 @@ static const struct sock_filter PROGRAM[] = {
 	REFUSE_CALL(SYS_process_vm_readv, EPERM),
 	REFUSE_CALL(SYS_process_vm_writev, EPERM),
 	REFUSE_CALL(SYS_pidfd_getfd, EPERM),
+
+	/*
+	 * Keys: request_key() has the kernel start a program of the host, as root and outside of the session, which for keys
+	 * of the type dns_resolver asks name servers; the session keyring is that of whoever started the agent.
+	 */
+	REFUSE_CALL(SYS_add_key, ENOSYS),
+	REFUSE_CALL(SYS_request_key, ENOSYS),
+	REFUSE_CALL(SYS_keyctl, ENOSYS),
+
+	/* Interfaces that attacks on the kernel are made of, and that agents' programs do without. */
+	REFUSE_CALL(SYS_userfaultfd, EPERM),
+	REFUSE_CALL(SYS_perf_event_open, EPERM),
+
+	/*
+	 * What wants a capability that agents have not: refused before the code that asks for it is reached. Mounts could put
+	 * another socket in the place of an allowed one; the rest is the way into the kernel itself.
+	 */
+	REFUSE_CALL(SYS_mount, EPERM),
+	REFUSE_CALL(SYS_umount2, EPERM),
+	REFUSE_CALL(SYS_pivot_root, EPERM),
+	REFUSE_CALL(SYS_fsopen, EPERM),
+	REFUSE_CALL(SYS_fspick, EPERM),
+	REFUSE_CALL(SYS_fsconfig, EPERM),
+	REFUSE_CALL(SYS_fsmount, EPERM),
+	REFUSE_CALL(SYS_move_mount, EPERM),
+	REFUSE_CALL(SYS_open_tree, EPERM),
+	REFUSE_CALL(OPEN_TREE_ATTR, EPERM),
+	REFUSE_CALL(MOUNT_SETATTR, EPERM),
+	REFUSE_CALL(SYS_open_by_handle_at, EPERM),
+	REFUSE_CALL(SYS_init_module, EPERM),
+	REFUSE_CALL(SYS_finit_module, EPERM),
+	REFUSE_CALL(SYS_delete_module, EPERM),
+	REFUSE_CALL(SYS_kexec_load, EPERM),
+	REFUSE_CALL(SYS_kexec_file_load, EPERM),
 
 	REFUSE_CALL(SYS_io_uring_setup, ENOSYS),
 	REFUSE_CALL(SYS_io_uring_enter, ENOSYS),

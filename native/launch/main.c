@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-/* sluice-launch: turns itself into an agent's command inside a session, with nothing that leads out of it. */
+/*
+ * sluice-launch: an agent's command inside a session, with nothing that leads out of it. It does so in one of two ways:
+ *
+ *   in place   this process joins the session, gives everything up and becomes the command (same uid as the caller)
+ *   front      the helper starts the command under a uid of the session's own; this process stays the caller's, outside,
+ *              and passes on signals, the terminal and the exit status (front.c); the other end is `inside` (inside.c)
+ */
 #include <getopt.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "launch.h"
-
-enum { FAILED = 125, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
+#include "sluice.h"
 
 static const char USAGE[] =
-	"sluice-launch --helper SOCKET --session ID [--uid N --gid N] -- COMMAND [ARGUMENT…]\n"
+	"sluice-launch --helper SOCKET --session ID [--own-uid] [--uid N --gid N] -- COMMAND [ARGUMENT…]\n"
 	"Joins the session, gives up descriptors, groups, capabilities and system calls, and runs COMMAND.\n"
-	"--uid and --gid are for root alone, which must name both, neither of them 0.\n"
+	"--own-uid: sluice-helper starts it, under the session's own uid; else it is this process that becomes COMMAND.\n"
+	"--uid and --gid are for root alone, which must name both, neither of them 0, unless the uid is the session's own.\n"
 	"Exit: that of COMMAND; 127 not found, 126 not executable, 125 the session could not be entered.\n";
 
 static int number(const char *text, unsigned *out)
@@ -25,50 +31,93 @@ static int number(const char *text, unsigned *out)
 	return 0;
 }
 
+/*
+ * As a shell looks for it: a directory of PATH that is closed to this uid holds no command. execvp() says EACCES then, which
+ * would mean that the command is there and may not be run.
+ */
+static int is_in_path(const char *name)
+{
+	const char *path = getenv("PATH");
+	char candidate[4096];
+
+	if (strchr(name, '/') || !path)
+		return 1;
+	for (size_t length; *path; path += length + (path[length] == ':')) {
+		length = strcspn(path, ":");
+		snprintf(candidate, sizeof candidate, "%.*s/%s", (int)length, path, name);
+		if (access(candidate, F_OK) == 0)
+			return 1;
+	}
+	return 0;
+}
+
+int run_command(char **command)
+{
+	int cause;
+
+	execvp(*command, command);
+	cause = errno == EACCES && !is_in_path(*command) ? ENOENT : errno;
+	LOG("cannot run %s: %s", *command, strerror(cause));
+	return cause == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
+}
+
+static int in_place(const struct launch *l)
+{
+	/* Descriptors first: the socket to the helper is then the only other one, and is closed again. */
+	if (keep_standard_descriptors() < 0 || close_descriptors_from(3) < 0 || join_session(l) < 0 ||
+	    limit_resources(0) < 0 || drop_privileges(l->is_root, l->uid, l->gid) < 0 || filter_system_calls() < 0)
+		return FAILED;
+	return run_command(l->command);
+}
+
 int main(int argc, char **argv)
 {
+	int own_uid = 0, is_inside_end = 0, given = 0;
 	const struct option known[] = {
-		{"helper", required_argument, NULL, 'H'}, {"session", required_argument, NULL, 's'},
-		{"uid", required_argument, NULL, 'u'},	  {"gid", required_argument, NULL, 'g'},
-		{"help", no_argument, NULL, 'h'},	  {0},
+		{"helper", required_argument, NULL, 'H'},    {"session", required_argument, NULL, 's'},
+		{"uid", required_argument, NULL, 'u'},	     {"gid", required_argument, NULL, 'g'},
+		{"home", required_argument, NULL, 'd'},	     {"limit", required_argument, NULL, 'l'},
+		{"own-uid", no_argument, &own_uid, 1},	     {"inside", no_argument, &is_inside_end, 1},
+		{"help", no_argument, NULL, 'h'},	     {0},
 	};
-	const char *helper = NULL, *session = NULL;
-	unsigned uid = 0, gid = 0, given = 0;
-	int is_root = geteuid() == 0, cause;
+	struct launch l = {.is_root = geteuid() == 0};
 
 	/* "+": options end at the command. */
 	for (int c; (c = getopt_long(argc, argv, "+h", known, NULL)) != -1;) {
 		if (c == 'H')
-			helper = optarg;
+			l.helper = optarg;
 		else if (c == 's')
-			session = optarg;
-		else if ((c == 'u' && number(optarg, &uid) == 0) || (c == 'g' && number(optarg, &gid) == 0))
+			l.session = optarg;
+		else if (c == 'd')
+			l.home = optarg;
+		else if ((c == 'u' && number(optarg, &l.uid) == 0) || (c == 'g' && number(optarg, &l.gid) == 0))
 			given++;
-		else {
+		else if (c == 'l' ? limit_set(optarg) < 0 : c != 0) {
 			fputs(USAGE, c == 'h' ? stdout : stderr);
 			return c == 'h' ? 0 : FAILED;
 		}
 	}
-	if (!helper || !session || optind == argc || (given && !is_root)) {
+	l.command = argv + optind;
+	if (!l.session || (is_inside_end ? optind != argc || given != 2 : !l.helper || optind == argc) ||
+	    (given && !l.is_root)) {
 		fputs(USAGE, stderr);
 		return FAILED;
 	}
-	if (is_root && (given != 2 || uid == 0 || gid == 0)) {
+	if (strlen(l.session) != SLUICE_SESSION_LEN || strspn(l.session, "0123456789abcdef") != SLUICE_SESSION_LEN) {
+		LOG("--session wants 32 hex digits");
+		return FAILED;
+	}
+	if (l.is_root && !(own_uid && !given) && (given != 2 || l.uid == 0 || l.gid == 0)) {
 		LOG("an agent does not run as root: name --uid and --gid, neither of them 0");
 		return FAILED;
 	}
-	if (!is_root) {
-		uid = getuid();
-		gid = getgid();
+	if (is_inside_end)
+		return inside(&l);
+	if (own_uid)
+		return front(&l, given);
+	if (!l.is_root) {
+		l.uid = getuid();
+		l.gid = getgid();
 	}
-
-	/* Descriptors first: the socket to the helper is then the only other one, and is closed again. */
-	if (keep_standard_descriptors() < 0 || join_session(helper, session) < 0 ||
-	    drop_privileges(is_root, uid, gid) < 0 || filter_system_calls() < 0)
-		return FAILED;
-
-	execvp(argv[optind], argv + optind);
-	cause = errno;
-	LOG("cannot run %s: %s", argv[optind], strerror(cause));
-	return cause == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
+	return in_place(&l);
 }

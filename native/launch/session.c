@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Joining the session's cgroup; the helper moves us, since only root may. */
+/* What is asked of the helper, since only root may move a process into a session or start one under another uid. */
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include "launch.h"
-#include "sluice.h"
+#include "message.h"
 
 /* The helper's claim is not taken on trust: the socket's path came from the command line. */
-static int is_inside(const char *session)
+int is_inside(const char *session)
 {
 	char line[4096], wanted[64];
 	FILE *file = fopen("/proc/self/cgroup", "re");
@@ -28,49 +28,57 @@ static int is_inside(const char *session)
 	return inside;
 }
 
-int join_session(const char *helper, const char *session)
+/* Reads to the end of the line and not a byte further: what follows may be for somebody else. */
+static void read_line(int fd, char *line, size_t size)
+{
+	size_t used = 0;
+
+	while (used < size - 1 && read(fd, line + used, 1) == 1 && line[used] != '\n')
+		used++;
+	line[used] = '\0';
+}
+
+int ask_helper(const struct launch *l, const char *request)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	const struct timeval patience = {10, 0};
+	const struct timeval patience = {PATIENCE, 0};
 	char line[512];
-	size_t used = 0;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int result = -1;
 
-	if (strlen(session) != SLUICE_SESSION_LEN || strspn(session, "0123456789abcdef") != SLUICE_SESSION_LEN) {
-		LOG("--session wants 32 hex digits");
-		goto cleanup;
-	}
-	if (snprintf(address.sun_path, sizeof address.sun_path, "%s", helper) >= (int)sizeof address.sun_path) {
-		LOG("--helper %s is too long for a socket", helper);
-		goto cleanup;
+	if (snprintf(address.sun_path, sizeof address.sun_path, "%s", l->helper) >= (int)sizeof address.sun_path) {
+		LOG("--helper %s is too long for a socket", l->helper);
+		goto failed;
 	}
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
-	    connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
-	    dprintf(fd, "join %s\n", session) < 0) {
-		LOG("cannot reach sluice-helper on %s: %s; is it running?", helper, strerror(errno));
-		goto cleanup;
+	    connect(fd, (struct sockaddr *)&address, sizeof address) < 0 || dprintf(fd, "%s\n", request) < 0) {
+		LOG("cannot reach sluice-helper on %s: %s; is it running?", l->helper, strerror(errno));
+		goto failed;
 	}
-	while (used < sizeof line - 1) {
-		ssize_t n = read(fd, line + used, sizeof line - 1 - used);
-
-		if (n <= 0)
-			break;
-		used += (size_t)n;
-	}
-	line[used] = '\0';
-	line[strcspn(line, "\n")] = '\0';
+	read_line(fd, line, sizeof line);
 	if (strcmp(line, "ok") != 0) {
-		LOG("cannot join session %s: %s", session, *line ? line : "sluice-helper did not answer");
-		goto cleanup;
+		LOG("cannot join session %s: %s", l->session, *line ? line : "sluice-helper did not answer");
+		goto failed;
 	}
-	if (!is_inside(session)) {
-		LOG("%s said ok, yet this process is not in the cgroup of session %s", helper, session);
-		goto cleanup;
-	}
-	result = 0;
-cleanup:
+	return fd;
+failed:
 	if (fd >= 0)
 		close(fd);
-	return result;
+	return -1;
+}
+
+int join_session(const struct launch *l)
+{
+	char request[64];
+	int fd;
+
+	snprintf(request, sizeof request, "join %s", l->session);
+	fd = ask_helper(l, request);
+	if (fd < 0)
+		return -1;
+	close(fd);
+	if (!is_inside(l->session)) {
+		LOG("%s said ok, yet this process is not in the cgroup of session %s", l->helper, l->session);
+		return -1;
+	}
+	return 0;
 }

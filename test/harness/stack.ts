@@ -7,6 +7,7 @@
  * read-only bind mount that exists in its own mount namespace alone.
  */
 import { type ChildProcess, type StdioOptions, spawn, spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import {
   chmodSync,
   chownSync,
@@ -126,6 +127,12 @@ function clear(dir: string, helperArgv: readonly string[]): void {
   else rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
 }
 
+/** Uids for agents that no other stack of this host has. */
+export function uidRange(size: number): string {
+  const first = 1_000_000 + randomInt(1_000_000) * size;
+  return `${first}-${first + size - 1}`;
+}
+
 function account(name: string): { uid: number; gid: number } | null {
   const lines = readFileSync('/etc/passwd', 'utf8').split('\n');
   const [, , uid, gid] = lines.find((line) => line.startsWith(`${name}:`))?.split(':') ?? [];
@@ -162,7 +169,10 @@ class RunningStack implements Stack {
     process.once('exit', this.#atExit);
     this.#options = options;
     const cgroup = `sluice-${options.name ?? 'stack'}-${process.pid}-${Date.now().toString(36)}`;
-    this.#helperArgv = ['--run-dir', this.runDir, '--name', cgroup, '--user', 'sluice'];
+    this.#helperArgv = [
+      ...['--run-dir', this.runDir, '--name', cgroup, '--user', 'sluice'],
+      ...['--homes', join(this.dir, 'homes'), '--pool', uidRange(16)],
+    ];
     const daemon = account('sluice')!;
     chmodSync(this.dir, 0o755);
     writeFileSync(join(this.dir, OWNER), JSON.stringify({ pid: process.pid, helperArgv: this.#helperArgv }));

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Helper, openHelper } from '../../daemon/intake/helper.ts';
+import { uidRange } from '../harness/stack.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const BUILD = join(ROOT, 'build/native');
@@ -42,6 +43,13 @@ export interface Origin {
   port: number;
 }
 
+export interface OwnSession {
+  readonly id: string;
+  readonly path: string;
+  readonly uid: number;
+  readonly home: string;
+}
+
 export interface Host {
   readonly runDir: string;
   readonly cgroup: string;
@@ -54,6 +62,10 @@ export interface Host {
   stopDaemon(): Promise<void>;
   daemonPid(): number;
   session(uid?: number): Promise<{ id: string; cgroupId: bigint; path: string }>;
+  /** One whose command runs under a uid of its own. `uid`: who may start it. */
+  ownSession(uid?: number): Promise<OwnSession>;
+  /** Command line that starts it, for whoever may. */
+  front(session: string, command: readonly string[], ...options: string[]): string[];
   /** Runs a command in a session to its end. */
   run(session: string, command: readonly string[], input?: string): Promise<Result>;
   /** Runs Python statements in a session, with `connect(family, address, port, first)` that returns the listener's answer. */
@@ -101,7 +113,10 @@ export function newHost(enter: readonly string[] = []): Host {
   const app = join(runDir, 'app');
   mkdirSync(app, { mode: 0o755 });
   const name = `sluice-test-${randomBytes(4).toString('hex')}`;
-  const base = ['--run-dir', runDir, '--name', name, '--user', String(DAEMON_UID)];
+  const base = [
+    ...['--run-dir', runDir, '--name', name, '--user', String(DAEMON_UID)],
+    ...['--homes', join(runDir, 'homes'), '--pool', uidRange(8), '--launcher', launcher],
+  ];
   const socket = join(runDir, 'helper.sock');
   const helper = openHelper(socket);
   let running: ChildProcess | null = null;
@@ -140,6 +155,15 @@ export function newHost(enter: readonly string[] = []): Host {
       const id = randomBytes(16).toString('hex');
       return { id, ...(await helper.createSession(id, uid)) };
     },
+    async ownSession(uid = OTHER_UID) {
+      const id = randomBytes(16).toString('hex');
+      const { path, agent } = await helper.createSession(id, uid, true);
+      return { id, path, ...agent! };
+    },
+    front: (session, command, ...options) => [
+      ...[launcher, '--helper', socket, '--session', session, '--own-uid', ...options, '--'],
+      ...command,
+    ],
     launcher,
     launch: (session, command) => [
       ...enter,

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPAWN_H
+#define SPAWN_H
+
+#include <signal.h>
+#include <sys/types.h>
+
+struct spawn_options {
+	const char *launcher;       /* path of sluice-launch */
+	const char *const *limits;  /* NAME=N, ended by NULL */
+	const sigset_t *mask;       /* signals blocked in the helper are not for what it starts */
+};
+
+struct spawn {
+	const char *session;
+	int cgroup;      /* its directory, locked: the new process holds the lock until it is in it */
+	int connection;  /* to the caller, handed on */
+	uid_t uid;
+	gid_t gid;
+	const char *home; /* NULL: none is known */
+};
+
+/* Starts sluice-launch as the session's end of a launch; -1 with errno when it could not be started. */
+int spawn_inside(const struct spawn_options *options, const struct spawn *spawn);
+
+#endif
