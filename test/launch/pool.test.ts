@@ -109,7 +109,7 @@ describe('the pool of uids', { skip: cannotRun() }, () => {
     await run(two, ['/bin/true']);
     const other = await host.ownSession();
     const front = await stay(other);
-    const victim = [...readdirSync('/proc')].find((pid) => {
+    const asleep = (pid: string) => {
       try {
         return (
           /^\d+$/.test(pid) &&
@@ -119,8 +119,14 @@ describe('the pool of uids', { skip: cannotRun() }, () => {
       } catch {
         return false;
       }
-    });
-    assert.ok(victim);
+    };
+    // It says that it is here before it turns into what sleeps.
+    let victim: string | undefined;
+    for (let i = 0; victim === undefined; i++) {
+      assert.ok(i < 1500, 'nobody sleeps');
+      victim = readdirSync('/proc').find(asleep);
+      await pause(10);
+    }
     const { stdout, stderr } = await run(one, [
       ...['/usr/bin/python3', '-c'],
       `
