@@ -127,6 +127,6 @@ tail -n +1 --sleep-interval=0.2 --follow --pid="$container" "$root/fresh/said" &
 wait "$container" || true
 wait
 [ -e "$root/fresh/result" ] || { cat "$work/console"; printf '\n0 passed, 1 failed, 0 skipped\n'; exit 1; }
-read -r passed failed <"$root/fresh/result"
-printf '\n%d passed, %d failed, 0 skipped\n' "$passed" "$failed"
+read -r passed failed skipped <"$root/fresh/result"
+printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" -eq 0 ]
