@@ -131,7 +131,7 @@ describe('sluice doctor', { skip: stackMissing() ?? false }, () => {
     const { stdout, status } = await stack.sluice(['doctor']);
     assert.equal(status, 2);
     assert.match(stdout, /^BAD {3}daemon +sluiced does not answer on/m);
-    assert.match(stdout, /^Nothing could be found out of the guarantees\.$/m);
+    assert.match(stdout, /^None of the \d+ guarantees could be tried\.$/m);
     assert.match(stdout, /→ start sluiced/);
     assert.match(stdout, /^\? {5}tcp /m);
     assert.match(stdout, /Note: nothing was tried: no session could be opened: /);

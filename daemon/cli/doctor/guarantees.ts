@@ -35,7 +35,7 @@ export const GUARANTEES: readonly Guarantee[] = [
   },
   {
     name: 'udp',
-    says: 'no datagram leaves but DNS to the resolver',
+    says: 'no datagram leaves; DNS goes to sluiced',
     required: true,
     by: ['connect4', 'connect6', 'sendmsg4', 'sendmsg6', 'egress'],
     probes: [

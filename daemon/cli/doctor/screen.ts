@@ -94,9 +94,12 @@ export function summary(found: readonly Finding[], notes: readonly string[], sty
     return `${paint(required.length > 0 ? RED : GREEN, text)}\n`;
   };
   const lines = [
-    `${count(true).length} of ${found.length} guarantees are held${tries > 0 ? `, after ${tries} attempts to break them` : ''}.`,
+    `${count(true).length} of ${found.length} guarantees are held, after ${tries} attempts to break them.`,
   ];
-  if (unknown.length === found.length) return said(['Nothing could be found out of the guarantees.']);
+  if (tries === 0) {
+    const byWord = lacking.length === 0 ? [] : [`By what sluice-helper says, not held: ${list(lacking)}.`];
+    return said([`None of the ${found.length} guarantees could be tried.`, ...byWord]);
+  }
   if (lacking.length > 0) lines.push(`Not held: ${list(lacking)}.`);
   if (unknown.length > 0) lines.push(`Not found out: ${list(unknown)}.`);
   if (required.length > 0) lines.push(`Of those, required: ${list(required)}.`);
