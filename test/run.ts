@@ -1,6 +1,7 @@
 /**
  * `npm test`: checks the sources, then runs every test in groups, and ends with one line `N passed, N failed, N skipped`
- * after a list of the skips with their reasons. Arguments name groups or parts of file names to run only those.
+ * after a list of the skips with their reasons. Arguments name groups or parts of file names to run only those. `npm run
+ * test:longer` runs what `npm test` leaves out, to stay below six minutes.
  *
  * Exit status: 0 when nothing failed.
  */
@@ -25,10 +26,13 @@ interface Tally {
 /** Longest that one file may take, milliseconds: a test that hangs must not hang the run. */
 const FILE_TIMEOUT = Number(process.env.SLUICE_TEST_FILE_MS ?? 150_000);
 
+/** Left out of a run of everything: long lists of attacks, and suites around parts that `npm test` sees at work elsewhere. */
+const LONGER = /^test\/(doctor|hostile|launch|oidc|tcp|native\/ways-)/;
+
 const root = new URL('..', import.meta.url).pathname;
 
-/** One group for the unit tests beside the code, then one for each folder of test/. */
-export function groups(only: readonly string[]): Group[] {
+/** One group for the unit tests beside the code, then one for each folder of test/. `longer`: those left out otherwise. */
+export function groups(only: readonly string[], longer = false): Group[] {
   const named = new Map<string, string[]>();
   const add = (group: string, file: string) => named.set(group, [...(named.get(group) ?? []), file]);
   for (const file of globSync('{daemon,bench,demo}/**/*.test.ts', { cwd: root }).sort()) add('unit', file);
@@ -37,7 +41,7 @@ export function groups(only: readonly string[]): Group[] {
     name,
     files:
       only.length === 0 || only.includes(name)
-        ? files
+        ? files.filter((file) => only.includes(name) || LONGER.test(file) === longer)
         : files.filter((file) => only.some((part) => file.includes(part))),
     concurrency: name === 'unit' || name === 'architecture' ? 2 : 1,
   }));
@@ -85,16 +89,17 @@ async function runGroup(group: Group, tally: Tally): Promise<void> {
 }
 
 /** Runs the groups that `only` names (empty: all). */
-export async function runTests(only: readonly string[]): Promise<Tally> {
+export async function runTests(only: readonly string[], longer = false): Promise<Tally> {
   const tally: Tally = { passed: 0, failed: 0, skips: [] };
-  for (const group of groups(only)) await runGroup(group, tally);
+  for (const group of groups(only, longer)) await runGroup(group, tally);
   return tally;
 }
 
 if (import.meta.main) {
-  const only = process.argv.slice(2);
-  const checked = only.length === 0 ? await check() : { passed: 0, failed: 0 };
-  const tally = await runTests(only);
+  const longer = process.argv.includes('--longer');
+  const only = process.argv.slice(2).filter((word) => word !== '--longer');
+  const checked = only.length === 0 && !longer ? await check() : { passed: 0, failed: 0 };
+  const tally = await runTests(only, longer);
   tally.passed += checked.passed;
   tally.failed += checked.failed;
   if (tally.skips.length > 0) {

@@ -87,7 +87,8 @@ export function runCommand(context: Context): Command {
       const { launch, helper } = context.paths;
       const how = {
         own: ['--own-uid'],
-        named: ['--own-uid', '--uid', String(owner?.uid), '--gid', String(owner?.gid)],
+        // Root can become that user in place, with the mounts and the terminal that the caller has.
+        named: ['--uid', String(owner?.uid), '--gid', String(owner?.gid)],
         same: [],
       }[mode.as];
       process.execve!(
