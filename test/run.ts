@@ -27,7 +27,7 @@ interface Tally {
 const FILE_TIMEOUT = Number(process.env.SLUICE_TEST_FILE_MS ?? 150_000);
 
 /** Left out of a run of everything: long lists of attacks, and suites around parts that `npm test` sees at work elsewhere. */
-const LONGER = /^test\/(doctor|hostile|launch|oidc|tcp|native\/ways-)/;
+const LONGER = /^test\/(dns|doctor|hostile|launch|oidc|tcp|native\/(ways-|tamper|loopback))/;
 
 const root = new URL('..', import.meta.url).pathname;
 

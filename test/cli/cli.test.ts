@@ -132,12 +132,12 @@ test('run becomes the launcher with the session, its token, and what clients loo
   assert.equal(run.err, '');
   const [session] = desk.sessions.list();
   const words = run.out.split('\n');
-  assert.deepEqual(words.slice(0, 15), [
+  assert.deepEqual(words.slice(0, 14), [
     ...['--helper', join(desk.dir, 'helper.sock'), '--session', session!.id],
-    ...['--own-uid', '--uid', '65534', '--gid', '65534', '--', 'psql', '-c', 'select 1', '--user', 'x'],
+    ...['--uid', '65534', '--gid', '65534', '--', 'psql', '-c', 'select 1', '--user', 'x'],
   ]);
   const env = Object.fromEntries(
-    words.slice(15).map((line) => [line.split('=')[0], line.slice(line.indexOf('=') + 1)]),
+    words.slice(14).map((line) => [line.split('=')[0], line.slice(line.indexOf('=') + 1)]),
   );
   assert.equal(env.SLUICE_SESSION, session!.id);
   assert.ok(desk.sessions.tokenIs(session!, env.SLUICE_TOKEN!));

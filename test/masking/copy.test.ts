@@ -61,7 +61,10 @@ describe('COPY TO STDOUT', { skip: postgresMissing() ?? false }, () => {
     test(`COPY ${options || 'as it is'}: the same bytes as of a table that holds the masks`, async () => {
       mask = { ...base, copy: { ...columns, options: copy } };
       const got = await psql(relay.port, `COPY people TO STDOUT ${options}`);
-      const wanted = await psql(server.port, `COPY masked TO STDOUT ${options}`);
+      // In text, a marker that a value could be says nothing of NULL any more.
+      const guess = copy.format === 'text' && copy.null !== '\\N' && copy.null !== '';
+      const source = guess ? "(SELECT id, coalesce(secret, '[redacted]'), note FROM masked)" : 'masked';
+      const wanted = await psql(server.port, `COPY ${source} TO STDOUT ${options}`);
       assert.equal(got, wanted);
       assert.ok(!got.includes('canary'));
     });
