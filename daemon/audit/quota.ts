@@ -31,15 +31,21 @@ export class Quota {
     return this.#used + (pending + this.#putSince) * 2;
   }
 
-  /** True when new operations have no room. */
+  /** True when new operations have no room. Asked for certain before it says so: what was expected may be too much. */
   reached(pending: number): boolean {
-    return this.#expected(pending) > this.#bytes - RESERVE;
+    const most = this.#bytes - RESERVE;
+    if (this.#expected(pending) > most && this.#putSince > 0) this.#ask();
+    return this.#expected(pending) > most;
   }
 
   /** More is in LMDB now. Measures when that may matter: near the bound, or (`exactly`) when it is asked for. */
   put(bytes: number, pending: number, exactly: boolean): void {
     this.#putSince += bytes;
     if (!exactly && this.#expected(pending) <= this.#bytes - 2 * RESERVE) return;
+    this.#ask();
+  }
+
+  #ask(): void {
     this.#used = this.#measure();
     this.#putSince = 0;
   }

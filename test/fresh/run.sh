@@ -33,6 +33,7 @@ mount -t tmpfs -o mode=755,size=75% sluice-fresh "$work"
 
 clean() {
   trap '' INT TERM HUP
+  disown -a
   if [ -d "$cgroup" ]; then
     echo 1 >"$cgroup/cgroup.kill"
     while grep -q 'populated 1' "$cgroup/cgroup.events"; do sleep 0.1; done
@@ -43,6 +44,13 @@ clean() {
 trap clean EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
+mkdir "$cgroup"
+
+# What takes long runs in the cgroup and is waited for, so that a signal ends it at once and the script's end ends it.
+ours() {
+  echo "$BASHPID" >"$cgroup/cgroup.procs"
+  exec "$@"
+}
 
 # ---------------------------------------------------------------- the root
 # Debian's own repositories of the host and nothing else of it: another's npm or Node would hide what Debian's can't do.
@@ -52,8 +60,9 @@ apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created
   awk '$3 ~ /^bookworm(-updates|-security)?$/' | sort -u >"$work/sources.list"
 [ -s "$work/sources.list" ] || printf 'deb http://deb.debian.org/debian bookworm main\n' >"$work/sources.list"
 apt-config dump | grep -E '^Acquire::(http|https|Check|Retries|ForceIP|Languages)' >"$work/apt.conf" || true
-mmdebstrap --quiet --mode=root --variant=minbase --include=systemd-sysv,ca-certificates,git,npm \
-  --aptopt="$work/apt.conf" --dpkgopt=force-unsafe-io bookworm "$root" "$work/sources.list"
+ours mmdebstrap --quiet --mode=root --variant=minbase --include=systemd-sysv,ca-certificates,git,npm \
+  --aptopt="$work/apt.conf" --dpkgopt=force-unsafe-io bookworm "$root" "$work/sources.list" </dev/null &
+wait $!
 
 # ---------------------------------------------------------------- what the host needs to reach its mirrors
 carry() { # the same path inside, links followed
@@ -115,13 +124,9 @@ systemctl --root="$root" --quiet enable fresh.service
 
 # The host's network, as the mirrors may be within its reach alone; every test takes free ports.
 printf '\n== booted\n'
-mkdir "$cgroup"
-(
-  echo "$BASHPID" >"$cgroup/cgroup.procs"
-  export SYSTEMD_SECCOMP=0 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_TMPFS_TMP=0
-  exec setpriv --pdeathsig KILL systemd-nspawn --quiet --boot --register=no --keep-unit --directory="$root" \
-    --resolv-conf=copy-host --capability=all --system-call-filter=bpf --console=pipe </dev/null >"$work/console" 2>&1
-) &
+export SYSTEMD_SECCOMP=0 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_TMPFS_TMP=0
+ours setpriv --pdeathsig KILL systemd-nspawn --quiet --boot --register=no --keep-unit --directory="$root" \
+  --resolv-conf=copy-host --capability=all --system-call-filter=bpf --console=pipe </dev/null >"$work/console" 2>&1 &
 container=$!
 tail -n +1 --sleep-interval=0.2 --follow --pid="$container" "$root/fresh/said" &
 wait "$container" || true

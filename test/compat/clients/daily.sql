@@ -93,6 +93,7 @@ COPY parted FROM STDIN;
 2024-03-05	5	7
 \.
 \copy nosuch FROM STDIN
+\.
 \copy parted FROM '/nonexistent'
 COPY (SELECT 1/(id - 900) FROM people) TO STDOUT;
 SELECT count(*) FROM parted;
