@@ -7,6 +7,12 @@ import { SluiceError } from '../core/errors.ts';
 import type { Resource } from '../core/resource.ts';
 import type { Channel, Upstream } from '../protocols/protocol.ts';
 
+export interface Released {
+  readonly socket: net.Socket;
+  readonly left: Buffer;
+  readonly ended: boolean;
+}
+
 export class SocketChannel implements Channel {
   #socket: net.Socket;
   readonly #deadline: AbortSignal;
@@ -96,15 +102,15 @@ export class SocketChannel implements Channel {
     if (!this.#socket.destroyed) this.#socket.write(bytes);
   }
 
-  /** Gives the socket back, paused, with what was read and not used. */
-  release(): { socket: net.Socket; left: Buffer } {
+  /** Gives the socket back, paused, with what was read and not used. `ended`: its end was told already, and is not told again. */
+  release(): Released {
     this.#leave();
     this.#socket.off('error', this.#onError);
     // What came after the pause.
     for (let more = this.#more(); more !== null; more = this.#more()) this.#unread.push(more);
     const left = this.#unread.length === 1 ? this.#unread[0]! : Buffer.concat(this.#unread);
     this.#unread = [];
-    return { socket: this.#socket, left };
+    return { socket: this.#socket, left, ended: this.#ended };
   }
 
   #more(): Buffer | null {

@@ -25,6 +25,8 @@ const LENT = 4;
 /** What Node does not declare: a socket's handle, and that a socket can be made on one. */
 interface Handled {
   _handle: object | null;
+  /** `ended`: the other side's end was read, if not told of yet. A handle tells it once. */
+  readonly _readableState: { readonly ended: boolean };
 }
 interface OnHandle {
   readonly handle: object;
@@ -38,7 +40,7 @@ interface OnHandle {
 export function receive(socket: net.Socket, receiver: Receiver): net.Socket {
   const bare = socket as unknown as Handled;
   const handle = bare._handle;
-  const idle = socket.readableLength === 0 && socket.writableLength === 0;
+  const idle = socket.readableLength === 0 && socket.writableLength === 0 && !bare._readableState.ended;
   if (socket.constructor !== net.Socket || handle === null || !idle) {
     socket.on('data', (chunk: Buffer) => receiver.take(chunk));
     return socket;

@@ -16,6 +16,7 @@ import type { Operation } from '../core/operation.ts';
 import type { Flow, Principal } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
 import type { Act, Classified, Codec, Ended, Opened, Outlet, Refusal, Unit, Verdict } from '../protocols/protocol.ts';
+import type { Released } from './channel.ts';
 import { Gather } from './gather.ts';
 import { Operations, type Recorded } from './operations.ts';
 import type { FlowParts } from './parts.ts';
@@ -35,7 +36,7 @@ export interface RelayOptions {
   readonly flow: Flow;
   readonly resource: Resource;
   readonly opened: Opened;
-  readonly client: { socket: net.Socket; left: Buffer };
+  readonly client: Released;
   readonly upstream: { socket: net.Socket; left: Buffer };
   readonly done: (end: RelayEnd) => void;
 }
@@ -108,6 +109,7 @@ export class Relay implements Outlet {
     else if (!this.#busy) this.#pump();
     this.#client.resume();
     this.#upstream.resume();
+    if (options.client.ended) this.#saidAll();
   }
 
   get #principal(): Principal {
