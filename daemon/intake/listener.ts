@@ -72,9 +72,8 @@ export class Listener {
   }
 
   #bind(host: string, port: number): Promise<net.Server> {
-    const server = net.createServer(
-      { pauseOnConnect: true, allowHalfOpen: true, noDelay: true, keepAlive: true },
-      (socket) => this.#accept(socket),
+    const server = net.createServer({ pauseOnConnect: true, noDelay: true, keepAlive: true }, (socket) =>
+      this.#accept(socket),
     );
     return new Promise((resolve, reject) => {
       server.once('error', reject);
