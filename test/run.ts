@@ -13,7 +13,7 @@ import { check } from './check.ts';
 interface Group {
   readonly name: string;
   readonly files: readonly string[];
-  /** Files run at once. Those that use the kernel or start servers take turns. */
+  /** Files run at once: each has servers and a host of its own, and spends half of its time waiting for them. */
   readonly concurrency: number;
 }
 
@@ -26,8 +26,11 @@ interface Tally {
 /** Longest that one file may take, milliseconds: a test that hangs must not hang the run. */
 const FILE_TIMEOUT = Number(process.env.SLUICE_TEST_FILE_MS ?? 150_000);
 
+/** Their files look at what the whole machine has: sockets, processes, deadlines of seconds. */
+const ALONE: ReadonlySet<string> = new Set(['conformance', 'native', 'launch', 'doctor']);
+
 /** Left out of a run of everything: long lists of attacks, and suites around parts that `npm test` sees at work elsewhere. */
-const LONGER = /^test\/(dns|doctor|hostile|launch|oidc|tcp|native\/(ways-|tamper|loopback))/;
+const LONGER = /^test\/(dns|doctor|hostile|launch|oidc|tcp|flows\/(churn|slow)|native\/(ways-|tamper|loopback)|postgres\/analysis)/;
 
 const root = new URL('..', import.meta.url).pathname;
 
@@ -43,7 +46,7 @@ export function groups(only: readonly string[], longer = false): Group[] {
       only.length === 0 || only.includes(name)
         ? files.filter((file) => only.includes(name) || LONGER.test(file) === longer)
         : files.filter((file) => only.some((part) => file.includes(part))),
-    concurrency: name === 'unit' || name === 'architecture' ? 2 : 1,
+    concurrency: ALONE.has(name) ? 1 : 2,
   }));
   return picked.filter((group) => group.files.length > 0);
 }
