@@ -30,7 +30,8 @@ const FILE_TIMEOUT = Number(process.env.SLUICE_TEST_FILE_MS ?? 150_000);
 const ALONE: ReadonlySet<string> = new Set(['conformance', 'native', 'launch', 'doctor']);
 
 /** Left out of a run of everything: long lists of attacks, and suites around parts that `npm test` sees at work elsewhere. */
-const LONGER = /^test\/(dns|doctor|hostile|launch|oidc|tcp|flows\/(churn|slow)|native\/(ways-|tamper|loopback)|postgres\/analysis)/;
+const LONGER =
+  /^test\/(dns|doctor|hostile|launch|oidc|tcp|flows\/(churn|slow)|native\/(ways-|tamper|loopback)|postgres\/analysis)/;
 
 const root = new URL('..', import.meta.url).pathname;
 
