@@ -1,7 +1,7 @@
 /** `sluice doctor` as people and scripts use it: on a host where all is well, and on ones where it is not. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -102,11 +102,16 @@ describe('sluice doctor', { skip: stackMissing() ?? false }, () => {
 
   test('works without root, and says what it could not try', async () => {
     const app = join(stack.dir, 'app');
+    // What starts a command under a uid of the session's own does not see the mounts made here.
+    const lib = join(stack.dir, 'lib');
+    mkdirSync(lib, { mode: 0o755 });
+    for (const name of ['sluice-launch', 'sluice-probe'])
+      copyFileSync(join(ROOT, 'build/native', name), join(lib, name));
     const user = 'setpriv --reuid sluice-agent --regid sluice-agent --clear-groups --no-new-privs --bounding-set=-all';
     const argv = [join(app, 'node_modules/node/bin/node'), join(app, 'build/js/daemon/bin/sluice.js'), 'doctor'];
     const result = await command(
       ['unshare', '-m', 'sh', '-c', `mount --bind ${ROOT} ${app} && exec ${user} "$@"`, 'sh', ...argv],
-      { env: { PATH: process.env.PATH, SLUICE_RUN_DIR: stack.runDir }, cwd: '/' },
+      { env: { PATH: process.env.PATH, SLUICE_RUN_DIR: stack.runDir, SLUICE_LIB_DIR: lib }, cwd: '/' },
     );
     assert.match(result.stdout, /Note: no witness beyond the loopback: needs root\./, result.stderr);
     assert.equal(result.status, 0, result.stdout);

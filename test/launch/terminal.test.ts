@@ -38,6 +38,8 @@ describe('a session at a terminal', { skip: cannotRun() }, () => {
       ['', '^24 80'],
       ['', '^mine'],
       ['', '^to-tty'],
+      // What is typed before the command has ended is the command's.
+      ['', '\\$ $'],
       ['tty; echo status $?\n', '^status 0'],
     );
   });
@@ -65,6 +67,7 @@ describe('a session at a terminal', { skip: cannotRun() }, () => {
       ['fg\n', '\\$FRONT'],
       ['three\n', '^got:three'],
       ['\x04', '^over'],
+      ['', '\\$ $'],
       ['echo status $?\n', '^status 0'],
     );
   });
