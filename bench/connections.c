@@ -3,7 +3,7 @@
  * What the hooks cost a connection: a server that echoes, and a client that counts.
  *
  *   connections serve PORT                     on 127.0.0.1; prints `ready` once it listens
- *   connections connect ADDRESS PORT COUNT     connects and closes, one after the other
+ *   connections connect ADDRESS PORT COUNT     connects, is accepted and closes, one after the other
  *   connections echo ADDRESS PORT COUNT        64 bytes there and back, one after the other, on one connection
  *
  * The client prints how many it did per second.
@@ -63,6 +63,11 @@ static _Noreturn void serve(const char *port)
 		if (client < 0)
 			die("accept");
 		setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+		/* The client waits for it: one that runs ahead fills the backlog, and its next SYN is sent again after a second. */
+		if (send(client, "", 1, MSG_NOSIGNAL) != 1) {
+			close(client);
+			continue;
+		}
 		while ((n = recv(client, buffer, sizeof buffer, 0)) > 0)
 			if (send(client, buffer, (size_t)n, MSG_NOSIGNAL) != n)
 				break;
@@ -73,8 +78,9 @@ static _Noreturn void serve(const char *port)
 static int connected(const struct sockaddr_in *to)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char accepted;
 
-	if (fd < 0 || connect(fd, (const struct sockaddr *)to, sizeof *to) < 0)
+	if (fd < 0 || connect(fd, (const struct sockaddr *)to, sizeof *to) < 0 || recv(fd, &accepted, 1, 0) != 1)
 		die("connect");
 	return fd;
 }

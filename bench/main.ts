@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- --quick] [-- --json FILE]`: what sluice costs, against the server itself and against pgbouncer.
+ * `npm run bench [-- --quick] [-- --idle] [-- --json FILE]`: what sluice costs, against the server itself and against pgbouncer.
  *
  * One run, everything taken in turns, so that whatever else the machine does falls on all alike; medians over the rounds.
  * Exit status: 0 when every requirement is met, 1 when one is not.
@@ -12,6 +12,7 @@ import { startPostgres } from '../test/harness/postgres.ts';
 import { stackMissing, startStack } from '../test/harness/stack.ts';
 import { Figures, type Requirement } from './figures.ts';
 import { startHooks } from './hooks.ts';
+import { IDLE_SESSIONS, type Idle, measureIdle } from './idle.ts';
 import { latency, pgbench, stream } from './measures.ts';
 import { MemoryWatch } from './memory.ts';
 import { buildReader, DATABASE, pathsTo, USER } from './paths.ts';
@@ -83,12 +84,41 @@ const REQUIREMENTS: readonly Requirement[] = [
   ),
 ];
 
-const { values } = parseArgs({ options: { quick: { type: 'boolean', default: false }, json: { type: 'string' } } });
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    idle: { type: 'boolean', default: false },
+    json: { type: 'string' },
+  },
+});
 const plan = values.quick ? QUICK : FULL;
 const missing = stackMissing();
 if (missing !== null) {
   console.error(`bench: ${missing}`);
   process.exit(1);
+}
+
+interface Check {
+  readonly text: string;
+  readonly met: boolean;
+}
+
+function report(checks: readonly Check[]): void {
+  for (const check of checks) console.log(`${check.met ? 'met    ' : 'NOT MET'}  ${check.text}`);
+  process.exitCode = checks.every((check) => check.met) ? 0 : 1;
+}
+
+/** With idle sessions: less than 120 MB and 0.2 % of a processor; ready within 1.5 s. */
+function idleChecks({ ready, resident, proportional, processor }: Idle): Check[] {
+  const memory = `${resident.toFixed(0)} MB resident, ${proportional.toFixed(0)} MB its share`;
+  return [
+    { text: `${IDLE_SESSIONS} idle sessions: ${memory}, wanted less than 120`, met: resident < 120 },
+    {
+      text: `${IDLE_SESSIONS} idle sessions: ${processor.toFixed(2)} % of a processor, wanted at most 0.2`,
+      met: processor <= 0.2,
+    },
+    { text: `from start to ready: ${ready.toFixed(2)} s, wanted less than 1.5`, met: ready < 1.5 },
+  ];
 }
 
 const closers: (() => Promise<void>)[] = [];
@@ -102,6 +132,12 @@ const log = (text: string) => console.error(`bench: ${text}`);
 const figures = new Figures();
 
 try {
+  log(`${IDLE_SESSIONS} idle sessions`);
+  const idle = await measureIdle(values.quick ? 15 : 60);
+  if (values.idle) {
+    report(idleChecks(idle));
+    process.exit();
+  }
   log('starting PostgreSQL and loading it');
   const server = await startPostgres({
     conf: ['shared_buffers = 1GB', 'max_wal_size = 4GB', 'jit = off'],
@@ -217,6 +253,7 @@ try {
     ),
   );
   const checks = [
+    ...idleChecks(idle),
     ...ratios.map(({ measure, against, ratio, least, met }) => ({
       text: `${measure}: ${ratio.toFixed(2)} of ${against}, wanted ${Number(least.toFixed(2))}`,
       met,
@@ -245,14 +282,13 @@ try {
   console.log(
     `anonymous memory over ${plan.statements.toLocaleString('en')} statements: ${steps.map((step) => step.anonymous.toFixed(0)).join(' ')} MB\n`,
   );
-  for (const check of checks) console.log(`${check.met ? 'met    ' : 'NOT MET'}  ${check.text}`);
+  report(checks);
   if (values.json !== undefined) {
     writeFileSync(
       values.json,
       `${JSON.stringify({ plan, quick: values.quick, samples: figures.samples, ratios, checks, memory: memory.samples, statements: steps }, null, 1)}\n`,
     );
   }
-  process.exitCode = checks.every((check) => check.met) ? 0 : 1;
 } finally {
   await close();
 }

@@ -13,6 +13,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "sluice.h"
+#include "refusals.bpf.h"
 
 #define EPERM 1
 #define EAFNOSUPPORT 97
@@ -136,35 +137,48 @@ int BPF_PROG(lsm_file_receive, struct file *file)
 }
 
 /* The socket found is judged, whatever name led to it: the session's own, or one that is bound to an allowed name. */
-static __always_inline int may_reach(struct sock *other)
+static __always_inline int is_reachable(struct sock *other, struct sluice_unix_name *name)
 {
-	struct sluice_unix_name name = {};
 	struct unix_address *bound;
 	void *start;
 	__u32 length;
 	long read;
 
 	if (session_of_sock(other) == session())
-		return 0;
+		return 1;
 	bound = BPF_CORE_READ((struct unix_sock *)other, addr);
 	if (!bound)
-		return -EPERM;
+		return 0;
 	length = BPF_CORE_READ(bound, len);
 	if (length <= FAMILY_SIZE || length > FAMILY_SIZE + SLUICE_UNIX_NAME_LEN)
-		return -EPERM;
+		return 0;
 	length -= FAMILY_SIZE;
 	if (length > SLUICE_UNIX_NAME_LEN)
-		return -EPERM;
+		return 0;
 	start = (void *)bound + bpf_core_field_offset(struct unix_address, name) + FAMILY_SIZE;
 	/* Bound to a path, an address ends with its NUL, which counts (unix_mkname_bsd in net/unix/af_unix.c). */
-	read = bpf_probe_read_kernel_str(name.name, length, start);
+	read = bpf_probe_read_kernel_str(name->name, length, start);
 	if (read > 1)
-		name.length = read - 1;
-	else if (bpf_probe_read_kernel(name.name, length, start) == 0)
-		name.length = length;
+		name->length = read - 1;
+	else if (bpf_probe_read_kernel(name->name, length, start) == 0)
+		name->length = length;
 	else
-		return -EPERM;
-	return bpf_map_lookup_elem(&unix_names, &name) ? 0 : -EPERM;
+		return 0;
+	name->session = session();
+	if (bpf_map_lookup_elem(&unix_names, name))
+		return 1;
+	name->session = 0; /* allowed to every one */
+	return bpf_map_lookup_elem(&unix_names, name) != NULL;
+}
+
+static __always_inline int may_reach(struct sock *other)
+{
+	struct sluice_refusal_key key = {};
+
+	if (is_reachable(other, &key.name))
+		return 0;
+	refused_unix(&key);
+	return -EPERM;
 }
 
 SEC("lsm/unix_stream_connect")

@@ -22,16 +22,17 @@
 #include <bpf/bpf_helpers.h>
 
 #include "sluice.h"
+#include "refusals.bpf.h"
 
 #define AF_INET 2
 #define AF_INET6 10
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86dd
+#define ENOBUFS 105
 #define ECONNREFUSED 111
 #define IFINDEX_LO 1 /* in every network namespace (LOOPBACK_IFINDEX, include/net/flow.h) */
 #define IP_FRAGMENT 0x3fff /* more-fragments flag and offset */
 #define LOOPBACK4 0x7f000001
-#define EXE_DEPTH 24
 
 #define REFUSE 0
 #define PASS 1
@@ -86,6 +87,14 @@ struct {
 	__type(value, struct sluice_listener);
 } listener SEC(".maps");
 
+/* By cgroup id. Keeps one session from filling what the others need as well; the helper removes those of dead ones. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SLUICE_USAGE_MAX);
+	__type(key, __u64);
+	__type(value, struct sluice_usage);
+} usage SEC(".maps");
+
 /* LRU, as what the daemon's full socket drops is never taken out. The daemon takes each entry that it reads. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -93,17 +102,6 @@ struct {
 	__type(key, struct sluice_datagram_key);
 	__type(value, struct sluice_origin);
 } datagrams SEC(".maps");
-
-/* Room to walk a path in: 512 bytes, since the verifier wants offset and length bounded apart. Never pinned. */
-struct path_room {
-	char text[2 * SLUICE_EXE_LEN];
-};
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct path_room);
-} path_rooms SEC(".maps");
 
 struct address {
 	union {
@@ -135,85 +133,8 @@ static __always_inline __u16 listener_port(void)
 	return l ? l->port : 0;
 }
 
-/* Inode number of the helper's pid namespace, which is that of whoever reads the record. */
-const volatile __u32 pid_namespace = 0;
-
-/* How deep a pid namespace may be nested (MAX_PID_NS_LEVEL in kernel/pid_namespace.c). */
-#define PID_LEVELS 32
-
-/* The process's number as the helper sees it; in the initial namespace where that sees none. */
-static __always_inline __u32 visible_pid(void)
-{
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
-	char *numbers = (char *)pid + bpf_core_field_offset(struct pid, numbers);
-	__u32 level = BPF_CORE_READ(pid, level);
-
-	for (__u32 i = 0; i < PID_LEVELS && i <= level; i++) {
-		struct upid number;
-
-		if (bpf_probe_read_kernel(&number, sizeof(number), numbers + i * sizeof(number)) < 0)
-			break;
-		if (BPF_CORE_READ(number.ns, ns.inum) == pid_namespace)
-			return number.nr;
-	}
-	return bpf_get_current_pid_tgid() >> 32;
-}
-
-/*
- * Walks from the executable's dentry to the root of the mount tree. Reads without locks, as a rename at that very
- * moment matters less than a hook that waits; the path informs, the cgroup decides.
- */
-static __always_inline void read_exe(struct sluice_origin *origin)
-{
-	__u32 zero = 0, off = 0;
-	struct path_room *room = bpf_map_lookup_elem(&path_rooms, &zero);
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct dentry *dentry;
-	struct vfsmount *vfsmount;
-	struct mount *mount;
-
-	origin->exe_len = 0;
-	if (!room)
-		return;
-	dentry = BPF_CORE_READ(task, mm, exe_file, f_path.dentry);
-	vfsmount = BPF_CORE_READ(task, mm, exe_file, f_path.mnt);
-	if (!dentry || !vfsmount)
-		return;
-	mount = (struct mount *)((char *)vfsmount - bpf_core_field_offset(struct mount, mnt));
-
-	for (int i = 0; i < EXE_DEPTH; i++) {
-		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
-		struct dentry *root = BPF_CORE_READ(mount, mnt.mnt_root);
-		const unsigned char *name;
-		long len;
-
-		if (dentry == root || dentry == parent) {
-			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
-
-			if (above == mount || dentry != root) { /* top, or a path outside any mount (memfd) */
-				if (off < SLUICE_EXE_LEN)
-					room->text[off++] = '\0';
-				break;
-			}
-			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
-			mount = above;
-			continue;
-		}
-		name = BPF_CORE_READ(dentry, d_name.name);
-		if (off >= SLUICE_EXE_LEN)
-			break;
-		len = bpf_probe_read_kernel_str(&room->text[off & (SLUICE_EXE_LEN - 1)], SLUICE_EXE_LEN, name);
-		if (len <= 0 || off + len > SLUICE_EXE_LEN)
-			break;
-		off += len;
-		dentry = parent;
-	}
-	if (off == 0 || off > SLUICE_EXE_LEN)
-		return;
-	if (bpf_probe_read_kernel(origin->exe, sizeof(origin->exe), room->text) == 0)
-		origin->exe_len = off;
-}
+/* Connections of one session at once. */
+const volatile __u32 flows_max = SLUICE_FLOWS_DEFAULT;
 
 /*
  * True when a socket of the daemon listens where connections and datagrams are turned to. While the daemon is dead another process
@@ -313,10 +234,36 @@ static __always_inline int within_session(struct bpf_sock_addr *ctx)
 	return 1;
 }
 
+/* A limit of the session was reached; `port` and `address` say where the first of the turn meant to go. */
+static __always_inline void over_limit(__u16 kind, const struct address *address, __u16 port)
+{
+	struct sluice_refusal_key key = {.kind = kind, .turn = refusal_turn()};
+	struct sluice_refusal *entry;
+
+	key.name.session = bpf_get_current_cgroup_id();
+	entry = count_refusal(&key);
+	if (!entry)
+		return;
+	__builtin_memcpy(entry->first.address, address->byte, sizeof(entry->first.address));
+	entry->first.port = port;
+	read_process(&entry->first);
+}
+
 static __always_inline int refuse_connection(void)
 {
 	bpf_set_retval(-ECONNREFUSED); /* as a port does on which nobody listens; without it EPERM */
 	return REFUSE;
+}
+
+/* NULL when there is no room for another session: what asks is refused then. */
+static __always_inline struct sluice_usage *usage_of(__u64 session)
+{
+	struct sluice_usage *used = bpf_map_lookup_elem(&usage, &session), none = {};
+
+	if (used)
+		return used;
+	bpf_map_update_elem(&usage, &session, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&usage, &session);
 }
 
 /* Remembers the origin and answers whether the connection or datagram may be turned to the daemon at port *to. */
@@ -324,6 +271,7 @@ static __always_inline int admit(struct bpf_sock_addr *ctx, const struct address
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct sluice_origin *origin;
+	struct sluice_usage *used;
 	__u64 id, *birth;
 
 	if (!sk)
@@ -344,6 +292,12 @@ static __always_inline int admit(struct bpf_sock_addr *ctx, const struct address
 	if (!birth || *birth != id)
 		return REFUSE;
 
+	used = usage_of(id);
+	if (!used || (ctx->protocol == IPPROTO_TCP && used->flows >= flows_max)) {
+		over_limit(used ? SLUICE_REFUSED_FLOWS : SLUICE_REFUSED_SESSION, address, port);
+		bpf_set_retval(-ENOBUFS);
+		return REFUSE;
+	}
 	*to = listener_port();
 	if (*to == 0 || !daemon_listens(ctx, ctx->protocol == IPPROTO_UDP, v6, *to))
 		return refuse_connection();
@@ -355,17 +309,10 @@ static __always_inline int admit(struct bpf_sock_addr *ctx, const struct address
 	origin->port = port;
 	origin->family = ctx->family;
 	origin->protocol = ctx->protocol;
-	origin->cgroup_id = id;
 	origin->netns_cookie = bpf_get_netns_cookie(ctx);
 	origin->socket_cookie = bpf_get_socket_cookie(ctx);
-	origin->time = bpf_ktime_get_ns();
-	origin->pid = visible_pid();
-	__u64 ids = bpf_get_current_uid_gid();
-	origin->uid = (__u32)ids;
-	origin->gid = ids >> 32;
 	origin->isn = 0;
-	bpf_get_current_comm(origin->comm, sizeof(origin->comm));
-	read_exe(origin);
+	read_process(origin);
 	return PASS;
 }
 
@@ -672,6 +619,18 @@ static __always_inline int within(struct __sk_buff *skb, int out)
 	return pass;
 }
 
+/* Of the socket that sends; who called it is on the socket, since no process need be here. */
+static __always_inline void too_many_datagrams(const struct sluice_origin *origin)
+{
+	struct sluice_refusal_key key = {.kind = SLUICE_REFUSED_DATAGRAMS, .turn = refusal_turn()};
+	struct sluice_refusal *entry;
+
+	key.name.session = origin->cgroup_id;
+	entry = count_refusal(&key);
+	if (entry)
+		__builtin_memcpy(&entry->first, origin, sizeof(entry->first));
+}
+
 /*
  * Lets the daemon know whose datagram it will read. One of which it could not know is not sent, nor is one of a socket
  * that was connected before the daemon died.
@@ -680,6 +639,8 @@ static __always_inline int announce(struct __sk_buff *skb, const struct end *to)
 {
 	struct sluice_datagram_key key = {};
 	struct sluice_origin *origin;
+	struct sluice_usage *used;
+	__u64 time = bpf_ktime_get_ns() >> 30;
 	struct bpf_sock *sk = skb->sk;
 	struct address near;
 	struct udphdr udp;
@@ -689,6 +650,17 @@ static __always_inline int announce(struct __sk_buff *skb, const struct end *to)
 	origin = sk ? bpf_sk_storage_get(&origins, sk, 0, 0) : NULL;
 	if (!origin || !daemon_listens(skb, 1, !is_mapped(&to->address), to->port))
 		return REFUSE;
+	used = usage_of(origin->cgroup_id);
+	if (!used)
+		return REFUSE;
+	if (used->time != time) {
+		used->time = time;
+		used->datagrams = 0;
+	}
+	if (__sync_fetch_and_add(&used->datagrams, 1) >= SLUICE_DATAGRAM_RATE) {
+		too_many_datagrams(origin);
+		return REFUSE;
+	}
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		struct iphdr ip;
 
@@ -773,6 +745,7 @@ static __always_inline void client_syn(struct bpf_sock_ops *ops)
 {
 	struct sluice_pending_key key;
 	struct sluice_origin *origin;
+	struct sluice_usage *used;
 	struct tcp_sock *tcp;
 	struct bpf_sock *sk = ops->sk;
 
@@ -783,8 +756,14 @@ static __always_inline void client_syn(struct bpf_sock_ops *ops)
 	if (!origin || !tcp)
 		return;
 	origin->isn = tcp->write_seq;
-	/* Deleted on the way to CLOSE. Without that callback an entry would stay for the port's next user. */
+	used = usage_of(origin->cgroup_id);
+	if (!used)
+		return;
+	/* Counted down and deleted on the way to CLOSE. Without that callback an entry would stay for the port's next user. */
 	if (bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG) != 0)
+		return;
+	/* Between connect() and here others of the session may have come: without an origin the daemon refuses it. */
+	if (__sync_fetch_and_add(&used->flows, 1) >= flows_max)
 		return;
 	if (bpf_map_update_elem(&pending, &key, origin, BPF_ANY) < 0)
 		bpf_map_delete_elem(&pending, &key);
@@ -793,8 +772,20 @@ static __always_inline void client_syn(struct bpf_sock_ops *ops)
 static __always_inline void client_closed(struct bpf_sock_ops *ops)
 {
 	struct sluice_pending_key key;
-	struct sluice_origin *entry;
+	struct sluice_origin *entry, *origin;
+	struct bpf_sock *sk = ops->sk;
 
+	/* The kernel says so at every change of state, also at one from CLOSE to CLOSE: a connection ends once. */
+	if (ops->args[0] == BPF_TCP_CLOSE)
+		return;
+	origin = sk ? bpf_sk_storage_get(&origins, sk, 0, 0) : NULL;
+	if (origin) {
+		__u64 session = origin->cgroup_id;
+		struct sluice_usage *used = bpf_map_lookup_elem(&usage, &session);
+
+		if (used && used->flows)
+			__sync_fetch_and_add(&used->flows, -1);
+	}
 	if (pending_key(ops, 0, &key) < 0)
 		return;
 	entry = bpf_map_lookup_elem(&pending, &key);

@@ -16,16 +16,24 @@
 #define SLUICE_EXE_LEN 256
 #define SLUICE_PENDING_DEFAULT 16384
 #define SLUICE_DATAGRAMS_MAX 16384
+#define SLUICE_FLOWS_DEFAULT 1024 /* connections to the daemon that one session has at once */
+#define SLUICE_DATAGRAM_RATE 2048 /* to the daemon, of one session, in 2^30 ns: eight of them fill `datagrams` in that time */
+#define SLUICE_USAGE_MAX 4096
 #define SLUICE_DATAGRAM_BEGIN 16
 #define SLUICE_DNS_PORT 53
 #define SLUICE_UNIX_NAME_LEN 108 /* sun_path, unix(7) */
-#define SLUICE_UNIX_NAMES_MAX 64
+#define SLUICE_UNIX_NAMES_MAX 4096 /* of all sessions */
+#define SLUICE_TURN_BITS 30 /* of CLOCK_MONOTONIC in ns: refusals are counted for about a second */
+#define SLUICE_REFUSED_NAMES_MAX 8 /* UNIX sockets of one session and turn that are counted by their name */
+#define SLUICE_REFUSALS_MAX 8192 /* of all sessions */
 
 /* File names below the pin directory. Links lie in SLUICE_PIN_LINKS, which only root may enter. */
 #define SLUICE_PIN_LINKS "links"
 #define SLUICE_PIN_ACCEPTED "accepted" /* accepted socket -> struct sluice_origin; the daemon reads it */
 #define SLUICE_PIN_LISTENER "listener" /* struct sluice_listener; the daemon writes it */
 #define SLUICE_PIN_UNIX "unix_names"   /* struct sluice_unix_name -> __u32; the helper and the daemon write it */
+#define SLUICE_PIN_REFUSALS "refusals" /* struct sluice_refusal_key -> struct sluice_refusal; the daemon takes from it */
+#define SLUICE_PIN_LOST "refusals_lost" /* __u64: refusals that could not be counted; the daemon reads it */
 #define SLUICE_PIN_DATAGRAMS "datagrams" /* struct sluice_datagram_key -> struct sluice_origin; the daemon takes from it */
 
 /* Session ids: 128 random bits in lower-case hex. */
@@ -77,6 +85,13 @@ struct sluice_datagram_key {
 	__u8 pad[4];
 };
 
+/* What one session has of what all sessions share. */
+struct sluice_usage {
+	__u32 flows;     /* connections turned to the daemon, from their SYN until the client's socket is closed */
+	__u32 datagrams; /* sent in this `time` */
+	__u64 time;      /* CLOCK_MONOTONIC / 2^30 ns */
+};
+
 /* Written by the daemon. port 0, as at the beginning, means that every connect() of an agent is refused. */
 struct sluice_listener {
 	__u16 port; /* on 127.0.0.1 and ::1, TCP and UDP */
@@ -84,16 +99,47 @@ struct sluice_listener {
 };
 
 /*
- * A UNIX socket of the host that sessions may speak to, as its server has bound it: an absolute path of `length` bytes,
+ * A UNIX socket of the host that a session may speak to, as its server has bound it: an absolute path of `length` bytes,
  * or an abstract name, whose first byte is NUL and counts. The rest is zero. Present in the map: allowed.
  */
 struct sluice_unix_name {
+	__u64 session; /* its cgroup id, written by the daemon; 0: every session, written by the helper */
 	__u32 length;
 	__u8 name[SLUICE_UNIX_NAME_LEN];
 };
 
+enum sluice_refusal_kind {
+	SLUICE_REFUSED_UNIX = 1,   /* the UNIX socket of this name; length 0: one that has none */
+	SLUICE_REFUSED_UNIX_MORE,  /* further ones, after SLUICE_REFUSED_NAMES_MAX of the session in a turn */
+	SLUICE_REFUSED_FLOWS,	   /* connections beyond the limit of the session */
+	SLUICE_REFUSED_DATAGRAMS,  /* datagrams beyond it */
+	SLUICE_REFUSED_SESSION,	   /* connections and datagrams of a session that there is no room to count for */
+	SLUICE_REFUSED_NAMES,	   /* none: counts the names of the session in a turn */
+};
+
+/* What was refused to a session. `name.session` is its cgroup id; the name is there for UNIX sockets alone. */
+struct sluice_refusal_key {
+	struct sluice_unix_name name;
+	__u16 kind;
+	__u16 turn; /* last bit of its number: the daemon takes those of the turn before this one */
+	__u8 pad[4];
+};
+
+struct sluice_refusal {
+	__u64 count;
+	struct sluice_origin first; /* who it was, and where to, the first time; of UNIX sockets no address and port */
+};
+
+/* Both, as the daemon gets them. */
+struct sluice_refused {
+	struct sluice_refusal_key key;
+	struct sluice_refusal refusal;
+};
+
 #ifndef __VMLINUX_H__
-_Static_assert(sizeof(struct sluice_unix_name) == 112, "layout of sluice_unix_name");
+_Static_assert(sizeof(struct sluice_refusal_key) == 128, "layout of sluice_refusal_key");
+_Static_assert(sizeof(struct sluice_refusal) == 352, "layout of sluice_refusal");
+_Static_assert(sizeof(struct sluice_unix_name) == 120, "layout of sluice_unix_name");
 _Static_assert(sizeof(struct sluice_origin) == 344, "layout of sluice_origin");
 _Static_assert(offsetof(struct sluice_origin, cgroup_id) == 16, "layout of sluice_origin");
 _Static_assert(offsetof(struct sluice_origin, pid) == 48, "layout of sluice_origin");

@@ -3,7 +3,7 @@
  * UNIX sockets where no LSM program can be had (Linux >= 6.7). The hook sees the name that a process connects or sends
  * to, and not whose socket will be found under it. So it lets through
  *
- *   - names that are allowed, which the helper and the daemon keep in `unix_names`, and
+ *   - names that are allowed to this session or to all, which the daemon and the helper keep in `unix_names`, and
  *   - abstract names that a socket of this very session has bound, looked up in the kernel's own table.
  *
  * A path of the session's own is refused: between this look and the kernel's the agent could put a link there that leads
@@ -15,6 +15,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "sluice.h"
+#include "refusals.bpf.h"
 
 #define REFUSE 0
 #define PASS 1
@@ -93,10 +94,20 @@ static __always_inline int bound_within(struct sock *sk, const union address *ad
 	return 0;
 }
 
-static __always_inline int may_reach(struct bpf_sock_addr *ctx)
+/* Allowed to the session, or to every one? */
+static __always_inline int allowed(struct sluice_unix_name *name)
+{
+	name->session = bpf_get_current_cgroup_id();
+	if (bpf_map_lookup_elem(&unix_names, name))
+		return 1;
+	name->session = 0;
+	return bpf_map_lookup_elem(&unix_names, name) != NULL;
+}
+
+/* Leaves the name that is asked for in `name`, where it can be read. */
+static __always_inline int may_reach(struct bpf_sock_addr *ctx, struct sluice_unix_name *name)
 {
 	struct bpf_sock_addr_kern *kernel = bpf_cast_to_kern_ctx(ctx);
-	struct sluice_unix_name name = {};
 	union address address = {};
 	__u32 length = kernel->uaddrlen;
 
@@ -105,34 +116,44 @@ static __always_inline int may_reach(struct bpf_sock_addr *ctx)
 		return REFUSE;
 	if (bpf_probe_read_kernel(address.byte, length, kernel->uaddr) < 0)
 		return REFUSE;
-	if (bpf_probe_read_kernel(name.name, length - FAMILY_SIZE, (void *)kernel->uaddr + FAMILY_SIZE) < 0)
+	if (bpf_probe_read_kernel(name->name, length - FAMILY_SIZE, (void *)kernel->uaddr + FAMILY_SIZE) < 0)
 		return REFUSE;
-	if (name.name[0] == 0) {
-		name.length = length - FAMILY_SIZE;
-		return bpf_map_lookup_elem(&unix_names, &name) || bound_within(kernel->sk, &address, length) ? PASS : REFUSE;
+	if (name->name[0] == 0) {
+		name->length = length - FAMILY_SIZE;
+		return allowed(name) || bound_within(kernel->sk, &address, length) ? PASS : REFUSE;
 	}
 	/* A path ends at the first NUL, or with the address (unix(7)); what stands behind it does not count. */
 	int ended = 0;
 
 	for (__u32 i = 0; i < SLUICE_UNIX_NAME_LEN; i++) {
-		ended |= name.name[i] == 0;
+		ended |= name->name[i] == 0;
 		if (ended)
-			name.name[i] = 0;
+			name->name[i] = 0;
 		else
-			name.length++;
+			name->length++;
 	}
-	return bpf_map_lookup_elem(&unix_names, &name) ? PASS : REFUSE;
+	return allowed(name) ? PASS : REFUSE;
+}
+
+static __always_inline int judge(struct bpf_sock_addr *ctx)
+{
+	struct sluice_refusal_key key = {};
+
+	if (may_reach(ctx, &key.name) == PASS)
+		return PASS;
+	refused_unix(&key);
+	return REFUSE;
 }
 
 /* Debian 12's libbpf has no name for these two hooks: the loader sets type and attach type. */
 SEC("cgroup/connect_unix")
 int connect_unix(struct bpf_sock_addr *ctx)
 {
-	return may_reach(ctx);
+	return judge(ctx);
 }
 
 SEC("cgroup/sendmsg_unix")
 int sendmsg_unix(struct bpf_sock_addr *ctx)
 {
-	return may_reach(ctx);
+	return judge(ctx);
 }

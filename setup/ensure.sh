@@ -1,7 +1,8 @@
 #!/bin/sh
 # Sees to it that everything a script needs is there, then becomes that script under Node 24:
 #
-#   setup/ensure.sh PROFILE [SCRIPT [ARG...]]    PROFILE: run, corpora, bench, test, fresh or vm (see the file packages)
+#   setup/ensure.sh PROFILE [SCRIPT [ARG...]]    PROFILE: run, corpora, bench, test, longer, fresh,
+#                                                package or vm (see the file packages)
 #
 # Written for /bin/sh because nothing else may be there yet. When all is there it takes about a tenth of a second.
 # Nothing is started and nothing is left running: services that a package brings stay off, PostgreSQL gets no cluster.
@@ -21,7 +22,7 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 69; }
 [ -r /sys/kernel/btf/vmlinux ] || fail "this kernel has no BTF (/sys/kernel/btf/vmlinux); one with CONFIG_DEBUG_INFO_BTF=y is required, as Debian's are"
 
 # ---------------------------------------------------------------- Debian packages
-wanted=$(awk -v p="$profile" '$1 == "run" || $1 == p { print $2 }' setup/packages)
+wanted=$(awk -v p="$profile" '$1 == "run" || $1 == p || ($1 == "test" && p == "longer") { print $2 }' setup/packages)
 missing=''
 if command -v dpkg-query >/dev/null 2>&1; then
   # shellcheck disable=SC2086

@@ -2,7 +2,7 @@
 import type { ApprovalTerms } from '../core/decision.ts';
 import type { SluiceError } from '../core/errors.ts';
 import type { Access, Operation } from '../core/operation.ts';
-import type { Session } from '../core/principal.ts';
+import type { Origin, Session } from '../core/principal.ts';
 
 /**
  * pending: nobody or too few have decided. granted: may be used until `expiresAt`. denied: retries are refused until
@@ -34,6 +34,8 @@ export interface Approval {
   /** Command of that session, for people to recognise it by. */
   readonly command: readonly string[];
   readonly flow: string;
+  /** Which process asked first, for the events. Absent: kept by a version that did not say. */
+  readonly asker?: Asker;
   readonly resource: string;
   readonly protocol: string;
   readonly account?: string;
@@ -61,6 +63,16 @@ export interface Approval {
   readonly closedAt: number | null;
 }
 
+/** What events say of a process. */
+export interface Asker {
+  readonly pid: number;
+  readonly uid: number;
+  readonly exe: string;
+  readonly cgroup: string;
+  /** Of the session's token. Absent: a local identity. */
+  readonly issuer?: string;
+}
+
 /** What the pipeline asks with. */
 export interface Ask {
   readonly session: Session;
@@ -71,6 +83,8 @@ export interface Ask {
   readonly rule: string | null;
   readonly reason: string;
   readonly flowId: string;
+  /** The process that asks. */
+  readonly origin: Pick<Origin, 'pid' | 'uid' | 'exe' | 'cgroupId'>;
   /** What else says where the operation happens. An approval for one database does not hold for another. */
   readonly account?: string;
   readonly database?: string;

@@ -10,6 +10,7 @@ import type { Operation } from '../core/operation.ts';
 import type { Session } from '../core/principal.ts';
 import type { Ask, Granted, Pending, Refused } from './approval.ts';
 import { Approvals, type ApprovalsOptions } from './approvals.ts';
+import { decidedEvent, expiredEvent, requestedEvent, usedEvent } from './events.ts';
 import { openStore } from './store.ts';
 
 const MINUTE = 60_000;
@@ -46,6 +47,7 @@ function ask(change: Partial<Ask> = {}, terms: Partial<ApprovalTerms> = {}): Ask
     rule: 'a dba signs off writes',
     reason: 'writes need a dba',
     flowId: 'flow1',
+    origin: { pid: 4711, uid: 1001, exe: '/usr/bin/psql', cgroupId: 7n },
     ...change,
   };
 }
@@ -260,6 +262,27 @@ test('denied: waiters and retries hear who and why, and may ask anew after the t
   assert.equal((await approvals.request(ask())).kind, 'pending');
 });
 
+test('when the clock is set, what people and agents have left of their time stays', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_700_000_000_000 });
+  t.after(() => mock.timers.reset());
+  // The wall clock is an hour ahead from here on; the daemon's own follows when it is told.
+  let set = 0;
+  const { approvals } = begin(t, { clock: () => Date.now() + set });
+  const first = pending(await approvals.request(ask()));
+  const held = wait(first, 5 * MINUTE);
+  const before = approvals.show(first.id).expiresAt!;
+  mock.timers.tick(MINUTE);
+  set = 60 * MINUTE;
+  approvals.clockSet(set);
+  mock.timers.tick(3 * MINUTE);
+  assert.equal(approvals.show(first.id).state, 'pending');
+  assert.equal(approvals.show(first.id).expiresAt, before + set);
+  mock.timers.tick(MINUTE);
+  assert.equal(await held, 'timeout');
+  mock.timers.tick(5 * MINUTE);
+  assert.equal(approvals.show(first.id).state, 'expired');
+});
+
 test('an undecided request expires, and so does an approval that nobody used', async (t) => {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_700_000_000_000 });
   t.after(() => mock.timers.reset());
@@ -427,4 +450,23 @@ test('an id is understood as people type it, and an unknown one is named', async
   for (const unknown of ['0000000000', 'nonsense', '', 'U'.repeat(10)]) {
     assert.throws(() => approvals.show(unknown), code('APPROVAL_UNKNOWN'));
   }
+});
+
+test('events say which process asked, also when a person or the time decides', async (t) => {
+  const { approvals, log } = begin(t);
+  const { id } = pending(await approvals.request(ask()));
+  const approval = approvals.show(id);
+  const other = ask({ flowId: 'flow2', origin: { pid: 815, uid: 70_001, exe: '/usr/bin/python3.11', cgroupId: 9n } });
+  const whose = { session: 's1', subject: 'local:ada', pid: 4711, uid: 1001, exe: '/usr/bin/psql', cgroup: '7' };
+  for (const event of [
+    log.events[0]!,
+    requestedEvent(approval),
+    decidedEvent(approval, { id, verdict: 'deny', ...reviewer() }),
+    expiredEvent(approval, 'not decided in time'),
+  ]) {
+    const { session, subject, pid, uid, exe, cgroup } = event;
+    assert.deepEqual({ session, subject, pid, uid, exe, cgroup }, whose, event.type);
+  }
+  const { pid, uid, exe, cgroup, flow } = usedEvent(approval, other);
+  assert.deepEqual([pid, uid, exe, cgroup, flow], [815, 70_001, '/usr/bin/python3.11', '9', 'flow2']);
 });

@@ -11,7 +11,7 @@ import type { Recorder } from '../core/event.ts';
 import type { Approval, ApprovalState, Ask, Change, Granted, Pending, Refused, WaitResult } from './approval.ts';
 import { bindingKey } from './binding.ts';
 import { type Deadline, Deadlines } from './deadlines.ts';
-import { decidedEvent, expiredEvent, requestedEvent, usedEvent } from './events.ts';
+import { askerOf, decidedEvent, expiredEvent, requestedEvent, usedEvent } from './events.ts';
 import { Feed } from './feed.ts';
 import { newId, parseId } from './identifier.ts';
 import { deniedError, waitError } from './refusal.ts';
@@ -23,6 +23,8 @@ export interface ApprovalsOptions {
   readonly recorder: Recorder;
   /** A write that only takes something away failed, in the background. */
   readonly onFault: (error: unknown) => void;
+  /** Milliseconds since the epoch, without jumps but those that `clockSet` is told of. Absent: the wall clock. */
+  readonly clock?: () => number;
   /** Undecided requests of one session. Default 20. */
   readonly perSession?: number;
   /** Undecided requests in all. Default 500. */
@@ -63,7 +65,8 @@ export class Approvals {
   readonly #byKey = new Map<string, Entry>();
   /** Closed ones that the store does not have yet. */
   readonly #closing = new Map<string, Approval>();
-  readonly #deadlines = new Deadlines();
+  readonly #clock: () => number;
+  readonly #deadlines: Deadlines;
   readonly #feed = new Feed<Change>(1000);
   /** Writes under way that nobody waits for, so that close() can. */
   readonly #background = new Set<Promise<void>>();
@@ -73,6 +76,8 @@ export class Approvals {
     this.#store = options.store;
     this.#recorder = options.recorder;
     this.#onFault = options.onFault;
+    this.#clock = options.clock ?? (() => Date.now());
+    this.#deadlines = new Deadlines(this.#clock);
     this.#limits = {
       perSession: options.perSession ?? 20,
       total: options.total ?? 500,
@@ -160,6 +165,17 @@ export class Approvals {
     }
   }
 
+  /** The clock was set, by so many milliseconds: what people have left of their time stays as it was. */
+  clockSet(by: number): void {
+    this.#deadlines.shift(by);
+    for (const entry of this.#byId.values()) {
+      const { expiresAt } = entry.approval;
+      if (expiresAt === null) continue;
+      entry.approval = { ...entry.approval, expiresAt: expiresAt + by };
+      if (entry.ready === null) this.#later(this.#store.put(entry.approval));
+    }
+  }
+
   /** The session's identity has ended: nobody is asked any more for what it waits for. */
   withdraw(session: string, reason: string): void {
     for (const entry of [...this.#byId.values()]) {
@@ -227,7 +243,7 @@ export class Approvals {
     }
     let id = newId();
     while (this.#byId.has(id) || this.#closed(id) !== undefined) id = newId();
-    const now = Date.now();
+    const now = this.#clock();
     const entry = this.#insert({
       id,
       state: 'pending',
@@ -238,6 +254,7 @@ export class Approvals {
       session: session.id,
       command: session.command,
       flow: ask.flowId,
+      asker: askerOf(ask),
       resource: ask.resource,
       protocol: operation.protocol,
       ...(ask.account !== undefined && { account: ask.account }),
@@ -301,7 +318,7 @@ export class Approvals {
         },
       };
       const giveUp = () => waiter.settle('timeout');
-      const hold = this.#deadlines.add(Date.now() + ms, giveUp);
+      const hold = this.#deadlines.add(this.#clock() + ms, giveUp);
       signal?.addEventListener('abort', giveUp, { once: true });
       entry.waiters.add(waiter);
       if (signal?.aborted) giveUp();
@@ -323,7 +340,7 @@ export class Approvals {
   async #use(entry: Entry, ask: Ask): Promise<Granted> {
     const { approval } = entry;
     if (approval.terms.remember === 'once') {
-      const used: Approval = { ...approval, state: 'used', expiresAt: null, closedAt: Date.now() };
+      const used: Approval = { ...approval, state: 'used', expiresAt: null, closedAt: this.#clock() };
       entry.approval = used;
       this.#remove(entry);
       await this.#keepClosed(used);
@@ -347,16 +364,16 @@ export class Approvals {
     entry.deciding = true;
     try {
       await this.#recorder.record(decidedEvent(before, review)).durable();
-      const at = Date.now();
+      const at = this.#clock();
       const { verdict, reason } = review;
       const vote = { subject: review.reviewer.subject, verdict, ...(reason !== undefined && { reason }), at };
       const votes = [...before.votes, vote];
       const agreed = votes.filter((each) => each.verdict === 'approve').length;
       const state = verdict === 'deny' ? 'denied' : agreed >= before.terms.quorum ? 'granted' : 'pending';
-      const expiresAt = state === 'pending' ? before.expiresAt : at + before.terms.within;
+      const expiresAt = state === 'pending' ? entry.approval.expiresAt : at + before.terms.within;
       const after: Approval = { ...before, votes, state, expiresAt };
       await this.#store.put(after);
-      if (entry.approval !== before) {
+      if (entry.approval.closedAt !== null) {
         // Its session ended meanwhile, and that stands.
         await this.#store.put(entry.approval);
         throw closedError(entry.approval);
@@ -385,7 +402,7 @@ export class Approvals {
   #overdue(entry: Entry): boolean {
     const { state, expiresAt, closedAt } = entry.approval;
     if (closedAt !== null) return true;
-    if (expiresAt === null || expiresAt > Date.now() || entry.deciding || entry.ready !== null) return false;
+    if (expiresAt === null || expiresAt > this.#clock() || entry.deciding || entry.ready !== null) return false;
     if (state === 'denied') this.#close(entry, 'denied', null);
     else this.#close(entry, 'expired', state === 'granted' ? 'approved and not used in time' : 'not decided in time');
     return true;
@@ -393,7 +410,7 @@ export class Approvals {
 
   /** Ends what nobody used. Has effect at once; the event and the state follow. */
   #close(entry: Entry, state: 'expired' | 'withdrawn' | 'denied', reason: string | null): void {
-    entry.approval = { ...entry.approval, state, expiresAt: null, closedAt: Date.now() };
+    entry.approval = { ...entry.approval, state, expiresAt: null, closedAt: this.#clock() };
     this.#remove(entry);
     const { approval } = entry;
     this.#closing.set(approval.id, approval);
@@ -401,11 +418,15 @@ export class Approvals {
       if (reason !== null) await this.#recorder.record(expiredEvent(approval, reason)).committed();
       await this.#keepClosed(approval);
     };
-    const kept = keep().catch(this.#onFault);
-    this.#background.add(kept);
-    void kept.finally(() => this.#background.delete(kept));
+    this.#later(keep());
     if (state !== 'denied') this.#publish(state, entry);
     this.#wake(entry);
+  }
+
+  #later(work: Promise<void>): void {
+    const done = work.catch(this.#onFault);
+    this.#background.add(done);
+    void done.finally(() => this.#background.delete(done));
   }
 
   async #keepClosed(approval: Approval): Promise<void> {

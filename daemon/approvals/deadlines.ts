@@ -1,13 +1,13 @@
 /**
- * Deadlines of any number behind one timer: a binary heap by time. The wall clock counts, since deadlines outlive the
- * process; when it was set back, the timer finds nothing due and sets itself again.
+ * Deadlines of any number behind one timer: a binary heap by time. They are instants, since they outlive the process, by a
+ * clock that does not jump of itself: when the wall clock was set, `shift` moves them along.
  */
 
 /** The longest that setTimeout takes; longer ones fire at once. */
 const MAX_DELAY = 2 ** 31 - 1;
 
 export interface Deadline {
-  readonly at: number;
+  at: number;
   /** Called once, from the timer. Must not throw. Null once run or cancelled. */
   run: (() => void) | null;
 }
@@ -17,6 +17,11 @@ export class Deadlines {
   /** Cancelled ones that are still in the heap. */
   #dead = 0;
   #timer: NodeJS.Timeout | undefined;
+  readonly #clock: () => number;
+
+  constructor(clock: () => number) {
+    this.#clock = clock;
+  }
 
   /** Calls `run` at `at` (milliseconds since the epoch) or as soon as may be after it. */
   add(at: number, run: () => void): Deadline {
@@ -40,6 +45,12 @@ export class Deadlines {
     this.#arm();
   }
 
+  /** The clock was set by so much, and every deadline with it. */
+  shift(by: number): void {
+    for (const each of this.#heap) each.at += by;
+    this.#arm();
+  }
+
   /** Forgets all of them. */
   clear(): void {
     this.#heap = [];
@@ -57,14 +68,14 @@ export class Deadlines {
     this.#timer = undefined;
     const first = this.#heap[0];
     if (first === undefined) return;
-    const delay = Math.min(Math.max(first.at - Date.now(), 0), MAX_DELAY);
+    const delay = Math.min(Math.max(first.at - this.#clock(), 0), MAX_DELAY);
     this.#timer = setTimeout(() => this.#fire(), delay);
     // Connections keep the daemon alive, an approval that may expire does not.
     this.#timer.unref();
   }
 
   #fire(): void {
-    const now = Date.now();
+    const now = this.#clock();
     for (let first = this.#heap[0]; first !== undefined && first.at <= now; first = this.#heap[0]) {
       this.#pop();
       const { run } = first;

@@ -1,10 +1,17 @@
 /** Audit events of approvals. */
 import type { EventInput, EventType } from '../core/event.ts';
-import type { Approval, Ask } from './approval.ts';
+import type { Approval, Ask, Asker } from './approval.ts';
 import type { Review } from './review.ts';
 
 /** Characters of the text that an event holds; the operation's own event has more of it. */
 const EVENT_TEXT = 4096;
+
+/** The process behind an ask. */
+export function askerOf({ session, origin }: Ask): Asker {
+  const { pid, uid, exe, cgroupId } = origin;
+  const { issuer } = session.principal;
+  return { pid, uid, exe, cgroup: String(cgroupId), ...(issuer !== undefined && { issuer }) };
+}
 
 function about(type: EventType, approval: Approval): EventInput {
   return {
@@ -14,6 +21,7 @@ function about(type: EventType, approval: Approval): EventInput {
     subject: approval.subject,
     groups: approval.groups,
     flow: approval.flow,
+    ...approval.asker,
     protocol: approval.protocol,
     resource: approval.resource,
     ...(approval.account !== undefined && { account: approval.account }),
@@ -53,7 +61,10 @@ export function usedEvent(approval: Approval, ask: Ask): EventInput {
   return {
     ...about('approval.used', approval),
     session: ask.session.id,
+    subject: ask.session.principal.subject,
+    groups: ask.session.principal.groups,
     flow: ask.flowId,
+    ...askerOf(ask),
     text: ask.operation.text.slice(0, EVENT_TEXT),
     textBytes: Buffer.byteLength(ask.operation.text),
     decision: 'allow',

@@ -22,6 +22,8 @@ const CLOSING: ReadonlySet<EventType> = new Set([
   'session.refused',
   'login.end',
   'daemon.stop',
+  'daemon.clock',
+  'daemon.log',
   'fault',
   'approval.expired',
   'approval.used',
@@ -100,7 +102,8 @@ export function refusalFor(error: unknown, what: string, dir: string): SluiceErr
   });
 }
 
-function room(dir: string): number {
+/** Bytes that are free there; infinite where it can't be told. */
+export function room(dir: string): number {
   try {
     const { bavail, bsize } = statfsSync(dir);
     return bavail * bsize;

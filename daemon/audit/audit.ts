@@ -2,7 +2,7 @@
 import { type AuditOptions, AuditStore } from './store.ts';
 
 export type { AuditState } from './admission.ts';
-export type { AuditOptions } from './store.ts';
+export type { AuditFigures, AuditOptions } from './store.ts';
 export { AuditStore } from './store.ts';
 
 /**

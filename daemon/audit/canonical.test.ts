@@ -21,12 +21,12 @@ test('golden vector: the same event has the same bytes and hash for ever', () =>
   const json = new Encoder().encode(OPERATION, 17, 1_795_342_800_123, 'ab'.repeat(32));
   assert.equal(
     json,
-    '{"schema":2,"seq":17,"time":1795342800123,"type":"operation","session":"00112233445566778899aabbccddeeff",' +
+    '{"schema":5,"seq":17,"time":1795342800123,"type":"operation","session":"00112233445566778899aabbccddeeff",' +
       '"groups":["ai-agents","dev"],"op":3,"text":"SELECT \\"näme\\" FROM t","verb":"SELECT",' +
       '"accesses":[{"effect":"read","object":"public.t","columns":["näme"]}],"decision":"allow","micros":13,' +
       `"prev":"${'ab'.repeat(32)}"}`,
   );
-  assert.equal(digest(json), 'd2e43e6a299ba1b53842cf3007ea9fda0f02bc832c1328f43843810d6acf12cd');
+  assert.equal(digest(json), '692b99a380b4c04631d75fd172c77c1003b9e3b041e7454dde5a527ccc751d67');
   assert.equal(digest(Buffer.from(json)), digest(json));
 });
 

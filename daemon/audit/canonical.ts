@@ -2,7 +2,7 @@
  * The canonical bytes of an event: one JSON object in UTF-8, its keys in the order of FIELDS, no white space, `prev` last.
  * These bytes are hashed, stored and sent; nothing is ever encoded a second time, so verifying is hashing what is stored.
  *
- *   {"schema":2,"seq":17,"time":1795342800000,"type":"operation",…,"prev":"<64 hex>"}
+ *   {"schema":4,"seq":17,"time":1795342800000,"type":"operation",…,"prev":"<64 hex>"}
  *
  * JSON.stringify writes lone surrogates as \uD8xx escapes, so every JavaScript string comes back as it went in.
  */
@@ -38,6 +38,7 @@ const ABOUT = labelled([
   ['flow', 'string'],
   ['pid', 'number'],
   ['uid', 'number'],
+  ['owner', 'number'],
   ['exe', 'string'],
   ['cgroup', 'string'],
   ['address', 'string'],
@@ -73,6 +74,7 @@ const OUTCOME = labelled([
   ['bytesIn', 'number'],
   ['bytesOut', 'number'],
   ['micros', 'number'],
+  ['count', 'number'],
 ]);
 
 /** Names of all fields that an event can have, in canonical order. */
@@ -209,8 +211,8 @@ export class Encoder {
     const bytesIn = input.bytesIn ?? undefined;
     const bytesOut = input.bytesOut ?? undefined;
     const micros = input.micros ?? undefined;
-    const texts = input.error !== undefined || input.message !== undefined;
-    if (texts || !plain(rows) || !plain(bytesIn) || !plain(bytesOut) || !plain(micros)) {
+    const more = input.error !== undefined || input.message !== undefined || input.count !== undefined;
+    if (more || !plain(rows) || !plain(bytesIn) || !plain(bytesOut) || !plain(micros)) {
       this.#outcome = this.#own(input, OUTCOME);
       return;
     }

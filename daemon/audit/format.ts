@@ -1,6 +1,7 @@
 /** How events are written out: journalctl's names for journalctl's kinds. Each function gives whole lines with their newline. */
 import { SluiceError } from '../core/errors.ts';
 import type { Event } from '../core/event.ts';
+import { fieldsOf } from './fields.ts';
 
 export const OUTPUTS = ['short', 'cat', 'json', 'json-pretty', 'export'] as const;
 export type Output = (typeof OUTPUTS)[number];
@@ -45,9 +46,7 @@ export function stamp(time: number): string {
 
 /** One line: time, session, subject, resource, what was done, how it was decided, by which rule, the statement. */
 function short(event: Event, { width, colour }: FormatOptions): string {
-  const who = [stamp(event.time), event.session?.slice(0, 8) ?? '-', event.subject ?? '-', event.resource ?? '-']
-    .map(printable)
-    .join(' ');
+  const who = `${stamp(event.time)} ${whose(event)}`;
   const mark = event.type === 'fault' ? 'fault' : (event.decision ?? event.type);
   const line = `${who} ${printable(what(event))}`;
   const shown = width === undefined ? line : clip(line, width);
@@ -58,8 +57,18 @@ function short(event: Event, { width, colour }: FormatOptions): string {
   return at > 0 ? `${shown.slice(0, at)}${code}${mark}${RESET}${shown.slice(at + mark.length)}\n` : `${shown}\n`;
 }
 
+function whose(event: Event): string {
+  return [event.session?.slice(0, 8) ?? '-', event.subject ?? '-', event.resource ?? '-'].map(printable).join(' ');
+}
+
+/** As `short`, without the time. */
+export function message(event: Event): string {
+  return `${whose(event)} ${printable(what(event))}`;
+}
+
 function what(event: Event): string {
   const text = event.text ?? '';
+  const often = event.count === undefined ? '' : `(${event.count} times)`;
   switch (event.type) {
     case 'operation': {
       const why = event.rule === undefined ? (event.decision === 'allow' ? '' : (event.reason ?? '')) : event.rule;
@@ -70,6 +79,7 @@ function what(event: Event): string {
         why && `[${why}]`,
         event.approval && `approval ${event.approval}`,
         text,
+        often,
       );
     }
     case 'result':
@@ -106,6 +116,7 @@ function what(event: Event): string {
         event.error,
         event.message ?? event.reason,
         text,
+        often,
       );
   }
 }
@@ -177,15 +188,12 @@ function columns(point: number): number {
  */
 function exported(event: Event): Buffer {
   const { seq, hash, time } = event;
-  const message = event.text ?? event.message ?? event.reason ?? event.type;
+  const said = event.text ?? event.message ?? event.reason ?? event.type;
   const parts = [
     Buffer.from(`__CURSOR=sluice;${seq};${hash}\n__REALTIME_TIMESTAMP=${time * 1000}\nSYSLOG_IDENTIFIER=sluice\n`),
   ];
-  exportField(parts, 'MESSAGE', message);
-  for (const [key, value] of Object.entries(event)) {
-    const name = `SLUICE_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
-    exportField(parts, name, typeof value === 'object' ? JSON.stringify(value) : String(value));
-  }
+  exportField(parts, 'MESSAGE', said);
+  for (const [name, value] of fieldsOf(event)) exportField(parts, name, value);
   parts.push(Buffer.from('\n'));
   return Buffer.concat(parts);
 }

@@ -4,7 +4,7 @@ import type { Event } from '../core/event.ts';
 import { Group, Pattern, parseMatches } from './match.ts';
 
 const EVENT = {
-  schema: 2,
+  schema: 4,
   seq: 9,
   time: 0,
   type: 'operation',

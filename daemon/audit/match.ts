@@ -27,6 +27,7 @@ const FIELDS: Readonly<Record<string, Field>> = {
   FLOW: { read: (e) => e.flow, key: 'flow', id: true },
   PID: { read: (e) => e.pid },
   UID: { read: (e) => e.uid },
+  OWNER: { read: (e) => e.owner },
   EXE: { read: (e) => e.exe, key: 'exe' },
   CGROUP: { read: (e) => e.cgroup, key: 'cgroup' },
   ADDRESS: { read: (e) => e.address, key: 'address' },
@@ -48,6 +49,7 @@ const FIELDS: Readonly<Record<string, Field>> = {
   REVIEWER: { read: (e) => e.reviewer, key: 'reviewer' },
   MASK: { read: (e) => e.masks },
   ERROR: { read: (e) => e.error, key: 'error' },
+  COUNT: { read: (e) => e.count },
 };
 
 /** Names that a match may have. */

@@ -166,7 +166,7 @@ async function* scan(log: Log, filter: Filter, after: number, upTo: number, reve
 }
 
 /** An event whose bytes are not one is shown as such instead of ending the query: finding it is what the auditor is after. */
-function parse(bytes: Buffer): Event {
+export function parse(bytes: Buffer): Event {
   const hash = digest(bytes);
   try {
     const event = JSON.parse(bytes.toString('utf8')) as Event;

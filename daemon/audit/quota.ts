@@ -4,12 +4,18 @@ import { SluiceError } from '../core/errors.ts';
 export const QUOTA_MIN = 96 * 1_048_576;
 /** Kept free of the quota for the events that end what has begun and for those that say that the store is full. */
 const RESERVE = 8 * 1_048_576;
+/**
+ * So much must be free again before new operations are taken again. What is expected is more than what will be taken, so
+ * without it each drain of a full store would open it for a moment.
+ */
+const MARGIN = 8 * 1_048_576;
 
 export class Quota {
   readonly #bytes: number;
   readonly #measure: () => number;
   #used: number;
   #putSince = 0;
+  #full = false;
 
   /**
    * @param measure asks what is taken now
@@ -33,9 +39,10 @@ export class Quota {
 
   /** True when new operations have no room. Asked for certain before it says so: what was expected may be too much. */
   reached(pending: number): boolean {
-    const most = this.#bytes - RESERVE;
+    const most = this.#bytes - RESERVE - (this.#full ? MARGIN : 0);
     if (this.#expected(pending) > most && this.#putSince > 0) this.#ask();
-    return this.#expected(pending) > most;
+    this.#full = this.#expected(pending) > most;
+    return this.#full;
   }
 
   /** More is in LMDB now. Measures when that may matter: near the bound, or (`exactly`) when it is asked for. */

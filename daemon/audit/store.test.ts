@@ -118,7 +118,7 @@ test('large events of many turns at once fill segment after segment and all come
 test('retention deletes the oldest by age in steps, leaves a signed record, and the rest verifies', async (t) => {
   const dir = place(t);
   let now = 1_800_000_000_000;
-  const store = await open(dir, { retention: { ageMs: 1_000 }, clock: () => now });
+  const store = await open(dir, { retention: { ageMs: 1_000 }, clock: () => now, elapsed: () => now });
   await fill(store, BLOCK * 3);
   now += 10_000;
   await fill(store, BLOCK * 2, BLOCK * 3 + 1);

@@ -14,7 +14,8 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { SluiceError } from '../core/errors.ts';
 import type { EventInput, EventType, Receipt, Recorder } from '../core/event.ts';
-import { Admission, type AuditState, isClosing, refusalFor } from './admission.ts';
+import { Admission, type AuditState, isClosing, refusalFor, room } from './admission.ts';
+import { type Ages, agesFrom } from './age.ts';
 import { digest, Encoder, EVENT_BYTES } from './canonical.ts';
 import { type HostKey, loadHostKey, type Mark, type Pruned, readHead, replaceFile } from './checkpoint.ts';
 import { Chunks } from './chunks.ts';
@@ -40,6 +41,28 @@ export interface AuditOptions {
   readonly key?: string;
   /** Milliseconds since the epoch. */
   readonly clock: () => number;
+  /** Monotonic, milliseconds. Absent: performance.now. */
+  readonly elapsed?: () => number;
+}
+
+export interface AuditFigures {
+  /** Number of the newest event, which is how many there have ever been; and how many of them are kept. */
+  readonly last: number;
+  readonly kept: number;
+  /** On disk, of the quota. */
+  readonly bytes: number;
+  readonly quotaBytes: number;
+  /** Committed, and not in LMDB yet. */
+  readonly pendingBytes: number;
+  readonly pendingEvents: number;
+  /** When the newest event was last signed, milliseconds since the epoch; null: there is none. */
+  readonly checkpointAt: number | null;
+  /** How far retention is behind a clock that jumped ahead. */
+  readonly behindMs: number;
+  /** How far the time of the newest event is ahead of the clock, which was set back. */
+  readonly aheadMs: number;
+  /** Free on the file system of the store. */
+  readonly freeBytes: number;
 }
 
 /** Journal space that only events which end something may use. */
@@ -91,7 +114,10 @@ export class AuditStore implements Recorder, Log {
   readonly #idleTimer: NodeJS.Timeout;
   /** The journal may not hold what it was given: nothing new is taken until all of it is in LMDB. */
   #suspect = false;
-  #lastMark: { seq: number; time: number };
+  #lastMark: { seq: number; at: number };
+  readonly #elapsed: () => number;
+  readonly #ages: Ages;
+  #agesKept = 0;
   #closed = false;
   readonly #listeners = new Set<() => void>();
 
@@ -106,7 +132,10 @@ export class AuditStore implements Recorder, Log {
     this.#time = end.time;
     this.#committed = end.seq;
     this.#first = table.range()?.first ?? 1;
-    this.#lastMark = { seq: end.seq, time: options.clock() };
+    this.#elapsed = options.elapsed ?? (() => performance.now());
+    this.#lastMark = { seq: end.seq, at: this.#elapsed() };
+    const known = table.state<number>('ages') ?? (end.time === 0 ? undefined : end.time);
+    this.#ages = agesFrom(known, options.clock, this.#elapsed);
     this.#idleTimer = setInterval(this.#drainSoon, IDLE_MS).unref();
     this.#residency = new Residency(join(options.dir, 'events.mdb'));
     this.#admission = new Admission(this.#tryAgain);
@@ -168,8 +197,35 @@ export class AuditStore implements Recorder, Log {
     return turn;
   }
 
+  /** For whoever watches the host; asks LMDB for its pages. */
+  figures(): AuditFigures {
+    const { quotaBytes, retention, dir } = this.#options;
+    const aged = retention?.ageMs !== undefined;
+    return {
+      last: this.#committed,
+      kept: this.#committed - this.#first + 1,
+      bytes: this.#table.bytesUsed + this.#journal.bytesOnDisk,
+      quotaBytes,
+      pendingBytes: this.#pending.bytes,
+      pendingEvents: this.#pending.events,
+      checkpointAt: this.head()?.time ?? null,
+      behindMs: aged ? this.#ages.behind : 0,
+      aheadMs: Math.max(0, this.#time - this.#options.clock()),
+      freeBytes: room(dir),
+    };
+  }
+
   get state(): AuditState {
     return this.#admission.state;
+  }
+
+  /** Resolves when what is committed is on disk, or when the store says that it refuses: either way it works. */
+  async answers(): Promise<void> {
+    if (this.#admission.refusal === null)
+      await this.#undurable
+        .at(-1)
+        ?.durable()
+        .catch(() => {});
   }
 
   /** Tells of each change between writing and refusing. Returns what ends it. */
@@ -232,7 +288,7 @@ export class AuditStore implements Recorder, Log {
     this.#syncTimer ??= setTimeout(this.#requestSync, SYNC_MS);
     if (this.#admission.refusal === null && this.#quota.reached(this.#pending.bytes))
       this.#admission.refuse(this.#quota.refusal(this.#pending.bytes), 'new');
-    if (this.#full) void this.#drain();
+    if (this.#full()) void this.#drain();
     else this.#drainTimer ??= setTimeout(this.#drainSoon, DRAIN_MS);
     for (const listener of this.#listeners) listener();
   }
@@ -245,7 +301,7 @@ export class AuditStore implements Recorder, Log {
     this.#pending.takeBack(turn.first);
   }
 
-  get #full(): boolean {
+  #full(): boolean {
     return this.#pending.events >= DRAIN_EVENTS || this.#pending.bytes >= DRAIN_BYTES;
   }
 
@@ -303,7 +359,7 @@ export class AuditStore implements Recorder, Log {
       this.#draining = null;
       for (const turn of this.#withheld.splice(0)) turn.commit();
       const { refusal } = this.#admission;
-      if (refusal === null && this.#full) void this.#drain();
+      if (refusal === null && this.#full()) void this.#drain();
       else if (this.#pending.turns > 0 && !this.#closed)
         this.#drainTimer ??= setTimeout(this.#drainSoon, refusal === null ? DRAIN_MS : RETRY_MS);
     });
@@ -318,7 +374,7 @@ export class AuditStore implements Recorder, Log {
       if (last !== undefined) {
         const due =
           last.last - this.#lastMark.seq >= CHECKPOINT_EVENTS ||
-          this.#options.clock() - this.#lastMark.time >= CHECKPOINT_MS ||
+          this.#elapsed() - this.#lastMark.at >= CHECKPOINT_MS ||
           this.#closed;
         const mark = due ? this.#sign('checkpoint', last.last, last.after) : null;
         await this.#table.put(batch.turns, batch.terms, mark);
@@ -344,7 +400,7 @@ export class AuditStore implements Recorder, Log {
   async #putHead(end: { readonly seq: number; readonly hash: string }): Promise<void> {
     const head = this.#sign('head', end.seq, end.hash);
     await replaceFile(join(this.#options.dir, 'head'), `${JSON.stringify(head)}\n`, 0o600);
-    this.#lastMark = { seq: head.seq, time: head.time };
+    this.#lastMark = { seq: head.seq, at: this.#elapsed() };
   }
 
   /** Deletes a few of the oldest blocks when that is due. False: it is not. */
@@ -355,11 +411,12 @@ export class AuditStore implements Recorder, Log {
     const firstBlock = Math.floor(range.first / BLOCK);
     // The block being written stays, so that a chain always has an end.
     const lastBlock = Math.floor(range.last / BLOCK) - 1;
+    const now = ageMs === undefined ? 0 : await this.#age();
     const excess = bytes === undefined ? 0 : this.#table.bytesUsed - bytes;
     const bytesOfBlock = this.#table.bytesUsed / (lastBlock - firstBlock + 2);
     let block = firstBlock;
     while (block <= lastBlock && block < firstBlock + PRUNE_BLOCKS) {
-      const tooOld = ageMs !== undefined && (this.#table.span(block)?.to ?? 0) < this.#options.clock() - ageMs;
+      const tooOld = ageMs !== undefined && (this.#table.span(block)?.to ?? 0) < now - ageMs;
       const tooMuch = excess > (block - firstBlock) * bytesOfBlock;
       if (!tooOld && !tooMuch) break;
       block++;
@@ -371,6 +428,16 @@ export class AuditStore implements Recorder, Log {
     await this.#table.prune(range.first, upTo, this.#sign('pruned', upTo, digest(end)) as Pruned);
     this.#first = upTo + 1;
     return true;
+  }
+
+  /** Kept, so that a daemon that is started again under a wrong clock is no faster at deleting. */
+  async #age(): Promise<number> {
+    const now = this.#ages.now();
+    if (Math.abs(now - this.#agesKept) >= IDLE_MS) {
+      await this.#table.setState('ages', now);
+      this.#agesKept = now;
+    }
+    return now;
   }
 
   // --- refusing and recovering
@@ -411,7 +478,7 @@ export class AuditStore implements Recorder, Log {
 
   *read(from: number, to: number, reverse = false): Generator<Entry> {
     const end = Math.min(to, this.#committed + 1);
-    const edge = this.#edge;
+    const edge = this.#edge();
     const tail = this.#pending.read(from, end);
     if (reverse) yield* tail.reverse();
     yield* this.#table.read(from, Math.min(end, edge), reverse);
@@ -420,7 +487,7 @@ export class AuditStore implements Recorder, Log {
   }
 
   /** First event that is not in LMDB. */
-  get #edge(): number {
+  #edge(): number {
     return this.#pending.first ?? this.#committed + 1;
   }
 
@@ -432,7 +499,7 @@ export class AuditStore implements Recorder, Log {
 
   /** Null for a block that is not wholly in LMDB: any time may be in it. */
   span(block: number): Span | null {
-    return (block + 1) * BLOCK > this.#edge ? null : (this.#table.span(block) ?? null);
+    return (block + 1) * BLOCK > this.#edge() ? null : (this.#table.span(block) ?? null);
   }
 
   subscribe(listener: () => void): () => void {

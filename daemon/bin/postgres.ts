@@ -33,6 +33,8 @@ export interface OpenedPostgres {
   readonly protocol: Protocol;
   /** What clients in a session look for. */
   environment(token: string, ca: string, resources: readonly Resource[]): Readonly<Record<string, string>>;
+  /** Rejects when no statement can be read. */
+  answers(): Promise<unknown>;
   close(): Promise<void>;
 }
 
@@ -66,8 +68,6 @@ export async function openPostgres(options: PostgresOptions): Promise<OpenedPost
     return scanner;
   };
   const parser = new SqlParser();
-  // Compiled now, not under the first statement.
-  await parser.parse('SELECT 1');
   const databases = new Databases({
     analyzer: new Analyzer(parser),
     // Same account, same credential as the flows.
@@ -77,12 +77,20 @@ export async function openPostgres(options: PostgresOptions): Promise<OpenedPost
     },
     onFault: options.onFault,
   });
-  const sweep = setInterval(() => databases.sweep(), SWEEP);
+  const sweep = setInterval(() => {
+    databases.sweep();
+    if (!databases.busy) parser.rest();
+  }, SWEEP);
   sweep.unref();
   const protocol = postgres({
     cancels: new CancelKeys(),
     statementLimit: options.statementBytes,
     statements: (host, account, database) => databases.open(host.resource, account, database),
+    expect: (host, account, database) => {
+      // Beside the login and the first look at the catalog, which take as long.
+      parser.warm();
+      databases.expect(host.resource, account, database);
+    },
     tools: (statements) => maskTools({ key, rows, detection }, statements),
   });
   return {
@@ -91,6 +99,8 @@ export async function openPostgres(options: PostgresOptions): Promise<OpenedPost
       ...(resources.some(wantsToken) ? { PGPASSWORD: token } : {}),
       PGSSLROOTCERT: ca,
     }),
+    // Asked for that alone, a thread that rests would never rest.
+    answers: async () => (parser.resting ? null : parser.parse('SELECT 1')),
     async close() {
       clearInterval(sweep);
       databases.close();

@@ -23,10 +23,10 @@ export function resolverOf(text: string): ResolverAddress | null {
 /** Reads the file again when it changed. Without nameservers in it: the one on loopback, as the file's manual says. */
 export function resolvConf(path = '/etc/resolv.conf'): () => readonly ResolverAddress[] {
   let servers: readonly ResolverAddress[] = [];
-  let looked = 0;
+  let looked = Number.NEGATIVE_INFINITY;
   let version = '';
   return () => {
-    const now = Date.now();
+    const now = performance.now();
     if (now - looked < FRESH) return servers;
     looked = now;
     try {

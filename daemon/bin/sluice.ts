@@ -10,6 +10,11 @@ import { type Commands, runProgram, usageStatus } from '../cli/program.ts';
 import { ControlClient } from '../control/client.ts';
 import { SluiceError } from '../core/errors.ts';
 import type { Event } from '../core/event.ts';
+import type { Kit } from '../policy/schema.ts';
+
+const version: string = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
+/** Words that run this program. */
+const self = [process.execPath, ...process.execArgv, process.argv[1]!];
 
 const context: Context = {
   paths: pathsFrom(process.env, fileURLToPath(new URL('../../build/native', import.meta.url))),
@@ -52,9 +57,23 @@ async function* recorded(): AsyncGenerator<Event> {
   yield* auditReader.query({ matches: [['TYPE=operation']] });
 }
 
+/** What the policy language has to know of protocols and masking. */
+export async function policyKit(): Promise<Kit> {
+  const [{ postgresOptions }, { TCP_UNREAD, tcpOptions }, { DETECTOR_NAMES }] = await Promise.all([
+    import('../protocols/postgres/options.ts'),
+    import('../protocols/tcp/options.ts'),
+    import('../masking/detectors/table.ts'),
+  ]);
+  return {
+    protocols: { postgres: { options: postgresOptions }, tcp: { options: tcpOptions, unread: TCP_UNREAD } },
+    detectors: DETECTOR_NAMES,
+  };
+}
+
 const audit = () => import('../cli/audit.ts');
 
-const commands: Commands = {
+/** All of them, also for what is made of them when the package is built: man page and completions. */
+export const commands: Commands = {
   run: {
     summary: 'run a command, e.g. an agent, in a new session',
     load: async () => (await import('../cli/run.ts')).runCommand(context),
@@ -69,7 +88,17 @@ const commands: Commands = {
   },
   status: {
     summary: 'what the daemon does and whether all is well',
-    load: async () => (await import('../cli/status.ts')).statusCommand(context),
+    load: async () => {
+      const [{ statusCommand }, { openHelper }] = await Promise.all([
+        import('../cli/status.ts'),
+        import('../intake/helper.ts'),
+      ]);
+      return statusCommand({ ...context, helperStatus: () => openHelper(context.paths.helper).status() });
+    },
+  },
+  'log-level': {
+    summary: 'show or set how much the daemon logs',
+    load: async () => (await import('../cli/log-level.ts')).logLevelCommand(context),
   },
   doctor: {
     summary: 'try every way out of a session on this host, and say which guarantees hold',
@@ -79,12 +108,28 @@ const commands: Commands = {
         import('../intake/helper.ts'),
       ]);
       const helperStatus = () => openHelper(context.paths.helper).status();
-      return doctorCommand({
+      return doctorCommand({ ...context, helperStatus, self });
+    },
+  },
+  'support-bundle': {
+    summary: 'pack what is needed to find a fault, without secrets',
+    load: async () => {
+      const [{ supportCommand }, { openHelper }] = await Promise.all([
+        import('../cli/support.ts'),
+        import('../intake/helper.ts'),
+      ]);
+      return supportCommand({
         ...context,
-        helperStatus,
-        self: [process.execPath, ...process.execArgv, process.argv[1]!],
+        version,
+        self,
+        helperStatus: () => openHelper(context.paths.helper).status(),
+        events: (lines) => auditReader.query({ lines }),
       });
     },
+  },
+  systemd: {
+    summary: 'run services of systemd in sessions',
+    load: async () => (await import('../cli/systemd.ts')).systemdCommand(context, self),
   },
   approvals: {
     summary: 'operations that wait for a person, and decisions on them',
@@ -110,25 +155,17 @@ const commands: Commands = {
   policy: {
     summary: 'write, test and review policy',
     load: async () => {
-      const [
-        { policyCommand },
-        { reloadCommand },
-        { postgresOptions },
-        { TCP_UNREAD, tcpOptions },
-        { DETECTOR_NAMES },
-      ] = await Promise.all([
+      const [{ policyCommand }, { reloadCommand }, kit] = await Promise.all([
         import('../cli/policy.ts'),
         import('../cli/reload.ts'),
-        import('../protocols/postgres/options.ts'),
-        import('../protocols/tcp/options.ts'),
-        import('../masking/detectors/table.ts'),
+        policyKit(),
       ]);
       const command = policyCommand({
-        kit: {
-          protocols: { postgres: { options: postgresOptions }, tcp: { options: tcpOptions, unread: TCP_UNREAD } },
-          detectors: DETECTOR_NAMES,
-        },
+        kit,
         classifier: async (database) => (await import('./classifier.ts')).openClassifier(database),
+        connectors: {
+          tcp: async (resource, said) => (await import('./connector.ts')).connectTcp(resource, said),
+        },
         recorded,
         out: process.stdout,
         now: Date.now,
@@ -141,16 +178,18 @@ const commands: Commands = {
   },
 };
 
-// `sluice audit | head`: the reader has what it wanted.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : FAILED));
-
-const version = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
-const args = process.argv.slice(2);
-try {
-  await runProgram(commands, version, args);
-} catch (error) {
-  const usage = usageStatus(error);
-  if (usage === null) process.stderr.write(describe(error));
-  const running = args.find((word) => !word.startsWith('-')) === 'run';
-  process.exitCode = usage === 0 ? 0 : running ? NOT_RUN : (usage ?? FAILED);
+async function main(): Promise<void> {
+  // `sluice audit | head`: the reader has what it wanted.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : FAILED));
+  const args = process.argv.slice(2);
+  try {
+    await runProgram(commands, version, args);
+  } catch (error) {
+    const usage = usageStatus(error);
+    if (usage === null) process.stderr.write(describe(error));
+    const running = args.find((word) => !word.startsWith('-')) === 'run';
+    process.exitCode = usage === 0 ? 0 : running ? NOT_RUN : (usage ?? FAILED);
+  }
 }
+
+if (import.meta.main) await main();

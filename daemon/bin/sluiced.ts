@@ -1,14 +1,16 @@
 #!/usr/bin/env node
 /** The daemon: puts the stages together. The only place that sees all of them. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, writeFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import pino from 'pino';
 import { Approvals } from '../approvals/approvals.ts';
 import { openStore } from '../approvals/store.ts';
 import { openAudit } from '../audit/audit.ts';
 import { auditHandlers } from '../audit/handlers.ts';
+import { admit, authorise, type Gate } from '../control/access.ts';
 import { handlers } from '../control/handlers.ts';
-import { ControlServer } from '../control/server.ts';
+import { answers, ControlServer, descriptor } from '../control/server.ts';
 import { SluiceError } from '../core/errors.ts';
 import type { Session } from '../core/principal.ts';
 import { Credentials } from '../credentials/credentials.ts';
@@ -22,6 +24,7 @@ import { HostsFile } from '../identify/hosts.ts';
 import { Identities } from '../identify/identities.ts';
 import { LocalUsers } from '../identify/local.ts';
 import { SessionNames } from '../identify/names.ts';
+import { NamesFile } from '../identify/names-file.ts';
 import { Provider } from '../identify/oidc/provider.ts';
 import { loginUid, sessionOfPid, unitOfPid } from '../identify/process.ts';
 import { Sessions } from '../identify/sessions.ts';
@@ -30,18 +33,29 @@ import { Datagrams } from '../intake/datagrams.ts';
 import { openHelper } from '../intake/helper.ts';
 import { openKernel } from '../intake/kernel.ts';
 import { Listener } from '../intake/listener.ts';
+import { Refusals } from '../intake/refusals.ts';
 import { Tampering } from '../intake/tampering.ts';
-import { DETECTOR_NAMES } from '../masking/detectors/table.ts';
+import { UnixNames } from '../intake/unix-names.ts';
+import { Registry } from '../metrics/registry.ts';
+import { MetricsServer } from '../metrics/server.ts';
+import { Tally } from '../metrics/tally.ts';
 import { LivePolicy } from '../policy/live.ts';
 import { dns } from '../protocols/dns/dns.ts';
 import { scramVerifier, verifierText } from '../protocols/postgres/login/scram.ts';
-import { postgresOptions } from '../protocols/postgres/options.ts';
-import { TCP_UNREAD, tcpOptions } from '../protocols/tcp/options.ts';
 import { tcp } from '../protocols/tcp/tcp.ts';
+import { openState, rollBack } from '../state/state.ts';
+import { STEPS } from '../state/steps.ts';
+import { checked, KIT } from './check.ts';
+import { Clock, described } from './clock.ts';
 import { type Config, readConfig } from './config.ts';
+import { Listeners } from './listeners.ts';
 import { boundMemory } from './memory.ts';
+import { openMetrics } from './metrics.ts';
+import { type Act, HELP, optionsOf, versionOfSluice } from './options.ts';
 import { openPostgres } from './postgres.ts';
 import { resolvConf, resolverOf } from './resolvers.ts';
+import { Service } from './service.ts';
+import { statusOf } from './status.ts';
 
 /** Sessions whose processes are gone are looked for this often, milliseconds. */
 const RECONCILE = 2_000;
@@ -53,55 +67,66 @@ async function start(config: Config): Promise<() => Promise<void>> {
   const log = pino({ level: config.log, base: null }, pino.destination({ dest: 2, sync: true }));
   const onFault = (error: unknown, where?: string) => log.error({ err: error, where }, 'fault');
   const helper = openHelper(config.helperSocket ?? join(config.runDir, 'helper.sock'));
-  // Before any socket: one made outside of the daemon's cgroup would accept without attribution.
-  await helper.enterDaemonCgroup();
-  const kernel = openKernel({ pinDir: config.pinDir ?? join(config.runDir, 'bpf'), library: config.library });
-  mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+  const pins = { pinDir: config.pinDir ?? join(config.runDir, 'bpf'), library: config.library };
+  const kernel = openKernel(pins);
+  const service = new Service(config, log);
+  const listeners = new Listeners({
+    ...{ manager: service.manager, helper, kernel },
+    ...{ library: config.library, port: config.listen.port },
+  });
+  const sockets = await listeners.open();
+  const version = versionOfSluice();
+  await openState({ dir: config.stateDir, version, steps: STEPS, say: (text) => log.info(text) });
+  const clock = new Clock();
   const state = (name: string) => join(config.stateDir, name);
 
   const { retentionDays } = config.audit;
-  const audit = await openAudit({
+  const store = await openAudit({
     dir: state('audit'),
     quotaBytes: config.audit.quotaBytes,
     clock: Date.now,
     ...(retentionDays === undefined ? {} : { retention: { ageMs: retentionDays * 86_400_000 } }),
   });
+  service.follow(store);
+  const registry = new Registry();
+  const audit = new Tally(store, registry);
   let onPolicy: () => void = () => {};
-  const live = new LivePolicy(
-    config.policy,
-    {
-      protocols: { postgres: { options: postgresOptions }, tcp: { options: tcpOptions, unread: TCP_UNREAD } },
-      detectors: DETECTOR_NAMES,
+  const live = new LivePolicy(config.policy, KIT, {
+    loaded(policy) {
+      audit.record({ type: 'policy.loaded', policy: policy.version });
+      log.info({ policy: policy.version }, 'policy loaded');
+      onPolicy();
     },
-    {
-      loaded(policy) {
-        audit.record({ type: 'policy.loaded', policy: policy.version });
-        log.info({ policy: policy.version }, 'policy loaded');
-        onPolicy();
-      },
-      rejected(error, inForce) {
-        audit.record({ type: 'policy.rejected', policy: inForce.version, error: error.code, message: error.message });
-        log.error({ inForce: inForce.version }, `policy rejected, the one before stays in force: ${error.message}`);
-      },
+    rejected(error, inForce) {
+      audit.record({ type: 'policy.rejected', policy: inForce.version, error: error.code, message: error.message });
+      log.error({ inForce: inForce.version }, `policy rejected, the one before stays in force: ${error.message}`);
     },
-  );
+  });
   const users = new LocalUsers();
-  const approvals = new Approvals({ store: openStore(state('approvals')), recorder: audit, onFault });
+  const approvals = new Approvals({ store: openStore(state('approvals')), recorder: audit, onFault, clock: clock.now });
   const flows = new Flows();
   const hosts = new HostsFile();
-  const names = new SessionNames((address) => hosts.namesOf(address));
+  const names = new SessionNames({
+    host: (address) => hosts.namesOf(address),
+    file: new NamesFile(state('names')),
+    onFault: (error) => onFault(error, 'names of sessions'),
+  });
   const sessions = new Sessions({
     path: state('sessions.json'),
     verifier: (token) => verifierText(scramVerifier(token)),
     cgroups: helper,
     recorder: audit,
     onFault,
+    onOpen: () => unixNames.set(unixSockets()),
     onEnd(session) {
       flows.endSession(session.id, new SluiceError('FLOW_NO_SESSION', 'the session has ended'));
       approvals.endSession(session.id);
       names.forget(session.id);
+      refusals.ended(session);
+      trySockets();
     },
   });
+  names.restore(new Set(sessions.list().map(({ id }) => id)));
   const { providers, localSessions = providers.length === 0 } = config.identity;
   const identities = new Identities({
     ...{ localSessions, sessions, onFault, recorder: audit },
@@ -112,13 +137,36 @@ async function start(config: Config): Promise<() => Promise<void>> {
       approvals.withdraw(session.id, 'the identity of its session ended');
     },
   });
-  onPolicy = () => void identities.remap().catch(onFault);
+  const refusals = new Refusals({
+    kernel,
+    session: (cgroupId) => sessions.find(cgroupId),
+    decide: (principal, name) => ({ ...live.current.unixSocket(principal, name), policy: live.current.version }),
+    recorder: audit,
+    onFault: (error) => onFault(error, 'refusals of the kernel'),
+  });
+  const unixNames = new UnixNames(kernel, {
+    failing: (error) => onFault(error, 'UNIX sockets'),
+    again: () => log.info('all UNIX sockets that the policy lets are open again'),
+  });
+  /** UNIX sockets of the host, for each session by its principal of this moment. */
+  const unixSockets = () =>
+    sessions.list().flatMap((session) => {
+      if (identities.expired(session) !== null) return [];
+      return live.current.unixSockets(session.principal).map((name) => ({ cgroupId: session.cgroupId, name }));
+    });
+  const trySockets = () => unixNames.keep(unixSockets());
+  onPolicy = () => {
+    trySockets();
+    void identities.remap().catch(onFault);
+  };
+  trySockets();
   await sessions.reconcile();
   approvals.keepSessions(new Set(sessions.list().map((session) => session.id)));
   const authority = await CertificateAuthority.open(state('ca'));
   // Agents' clients have to be able to read the certificate, and nothing else of the state.
   const ca = join(config.runDir, 'daemon/ca.pem');
-  writeFileSync(ca, authority.pem, { mode: 0o644 });
+  writeFileSync(ca, authority.pem);
+  chmodSync(ca, 0o644); // whatever the umask is
 
   const configured = config.resolvers?.map((text) => resolverOf(text)!);
   const lookup = configured === undefined ? {} : { lookup: lookupBy(configured, (name) => hosts.addressesOf(name)) };
@@ -143,6 +191,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     onFault,
     ...lookup,
     outbox: new Outbox(openSend(config.library)),
+    timings: audit,
     limits: { ...LIMITS, greeting: config.limits.greetingSeconds * 1000, stall: config.limits.stallSeconds * 1000 },
   };
   const fromHost = resolvConf();
@@ -173,24 +222,79 @@ async function start(config: Config): Promise<() => Promise<void>> {
     }),
     arrive: (arrival) => flows.arrive(arrival),
     limit: config.limits.connections,
+    sessionLimit: config.limits.sessionConnections,
   });
-  const port = await listener.listen(config.listen.port);
+  await listener.listen(sockets);
+  const { port } = sockets;
+  /** Behind a helper that was stopped and has other cgroups now. One that has other maps needs another daemon. */
+  const relisten = async () => {
+    if (!listeners.astray) return;
+    const now = openKernel(pins);
+    const maps = now.mapsId();
+    now.close();
+    if (maps !== kernel.mapsId()) {
+      log.warn('sluice-helper has other maps than it had: sluiced ends, to be started again');
+      process.kill(process.pid, 'SIGTERM');
+      return;
+    }
+    log.warn('the cgroups of sluice-helper were made anew: sluiced listens in them');
+    listener.close();
+    await listener.listen(await listeners.renew());
+    kernel.setListener(listener.port);
+  };
   const find = (cgroupId: bigint): Session | null => sessions.find(cgroupId);
-  const auditDesk = auditHandlers(audit);
-  const started = Date.now();
+  const auditDesk = auditHandlers(store);
+  /** What is done whether or not the record takes it: a full audit is looked into with the log turned up. */
+  const note = (type: 'daemon.clock' | 'daemon.log', reason: string) => {
+    try {
+      audit.record({ type, pid: process.pid, reason });
+    } catch (error) {
+      onFault(error, reason);
+    }
+  };
+  const startedAt = Date.now();
+  let jumps = 0;
+  const held = () => approvals.list({ state: 'pending' });
+  const connections = () => ({ open: flows.size, most: config.limits.connections });
+  const logLevel = () => ({ level: log.level, configured: config.log });
+  const at = metricsAt(config);
+  const controlPath = join(config.runDir, 'daemon/control.sock');
+  const gate: Gate = {
+    peer: (fd) => kernel.peer(fd),
+    peerIsGone: (fd) => kernel.peerIsGone(fd),
+    sessionOfPid: (pid) => sessionOfPid(pid, find)?.id ?? null,
+    loginUid,
+    unitOfPid,
+    principalOf: (uid) => users.principalOf(uid, live.current),
+    groupsOf: async (uid) => (await users.get(uid)).groups,
+    ownUid: process.getuid!(),
+    auditGroup: config.audit.group,
+  };
+  const metrics = openMetrics(registry, {
+    version,
+    policy: () => ({ version: live.current.version, loadedAt: live.loadedAt, rejected: live.rejected !== null }),
+    sessions: () => sessions.list().length,
+    flows: connections,
+    heldSince: () => held().map(({ requestedAt }) => requestedAt),
+    asking: () => resolvers.asking,
+    audit: store,
+    helper,
+    lost: () => kernel.refusalsLost(),
+    jumps: () => jumps,
+  });
+  const metricsServer =
+    at === null
+      ? null
+      : await MetricsServer.open({
+          at,
+          admit: (socket) => admitReader(gate, socket, config.metrics.group),
+          text: metrics.text,
+          onFault: (error) => onFault(error, 'metrics'),
+        });
   const control = await ControlServer.open({
-    path: join(config.runDir, 'daemon/control.sock'),
+    path: controlPath,
     onFault,
-    gate: {
-      peer: (fd) => kernel.peer(fd),
-      sessionOfPid: (pid) => sessionOfPid(pid, find)?.id ?? null,
-      loginUid,
-      unitOfPid,
-      principalOf: (uid) => users.principalOf(uid, live.current),
-      groupsOf: async (uid) => (await users.get(uid)).groups,
-      ownUid: process.getuid!(),
-      auditGroup: config.audit.group,
-    },
+    gate,
     handlers: handlers({
       approvals,
       sessions,
@@ -198,26 +302,45 @@ async function start(config: Config): Promise<() => Promise<void>> {
       audit: auditDesk,
       ca,
       principalOf: (uid, unit) => users.principalOf(uid, live.current, unit),
+      userOf: (uid) =>
+        users.get(uid).then(
+          ({ user }) => user,
+          () => String(uid), // the name service does not answer
+        ),
       environment: (_session, token) => postgres.environment(token, ca, [...live.current.resources.values()]),
       async reloadPolicy() {
         const error = live.reload();
         if (error !== null) throw error;
         return { policy: live.current.version };
       },
-      status: async () => ({
-        version: live.current.version,
-        policy: live.current.version,
-        resources: [...live.current.resources.keys()],
-        port,
-        pid: process.pid,
-        started,
-        sessions: sessions.list().length,
-        flows: flows.size,
-        approvals: approvals.list({ state: 'pending' }).length,
-        audit: audit.state,
-        enforcement: await helper.status().catch((error: Error) => ({ enforcing: false, missing: error.message })),
-        memory: process.memoryUsage.rss(),
-      }),
+      logLevel(level) {
+        if (level !== undefined && level !== log.level) {
+          note('daemon.log', `log level ${log.level} to ${level}`);
+          log.info({ from: log.level, to: level }, 'log level');
+          log.level = level;
+        }
+        return logLevel();
+      },
+      status: () =>
+        statusOf({
+          version,
+          startedAt,
+          policy: live,
+          sessions: () => sessions.list().length,
+          flows: connections,
+          held,
+          audit: store,
+          retentionDays: retentionDays ?? null,
+          helper: () => helper.status(),
+          port: listener.port,
+          listeners: {
+            agents: `port ${listener.port} of 127.0.0.1 and ::1`,
+            control: controlPath,
+            ...(at !== null && { metrics: 'socket' in at ? at.socket : `127.0.0.1:${at.port}` }),
+          },
+          logLevel,
+          jumps: () => jumps,
+        }),
     }),
   });
   live.watch();
@@ -227,33 +350,59 @@ async function start(config: Config): Promise<() => Promise<void>> {
   log.info({ port, policy: live.current.version }, 'sluiced ready');
   const reconcile = repeat(RECONCILE, () => sessions.reconcile(), onFault);
   const tampering = new Tampering(helper, audit);
-  const incidents = repeat(RECONCILE, () => tampering.look(), onFault);
+  const incidents = repeat(RECONCILE, () => relisten().then(() => tampering.look()), onFault);
+  let due = performance.now() + SWEEP;
   const sweep = repeat(
     SWEEP,
     async () => {
+      metrics.late(performance.now() - due);
+      due = performance.now() + SWEEP;
+      const jump = clock.look();
+      if (jump !== null) {
+        jumps++;
+        log.warn(jump, described(jump));
+        if (!jump.slept) approvals.clockSet(jump.by);
+        note('daemon.clock', described(jump));
+      }
       identities.sweep();
-      flows.sweep(Date.now(), parts.limits.stall);
+      // Principals change with their tokens, and end with them.
+      trySockets();
+      flows.sweep(parts.limits.stall);
+      refusals.look();
     },
     onFault,
   );
+  service.ready({
+    audit: store,
+    control: controlPath,
+    vitals: { statements: postgres.answers },
+    status() {
+      const held = approvals.list({ state: 'pending' }).length;
+      return `${sessions.list().length} sessions, ${flows.size} connections, ${held} held for approval; policy ${live.current.version}`;
+    },
+  });
 
   let stopping = false;
   return async () => {
     if (stopping) return;
     stopping = true;
     log.info('sluiced stops');
-    kernel.setListener(0);
+    service.stopping();
+    // Listeners that stay open after us wait for the next daemon; who closes them, if none comes, refuses.
+    if (!service.manager.present) kernel.setListener(0);
     reconcile.stop();
     incidents.stop();
     sweep.stop();
     listener.close();
     live.close();
     await flows.close(new SluiceError('UPSTREAM_LOST', 'sluiced stops'));
+    await metricsServer?.close();
     await control.close();
     await approvals.close();
     await postgres.close();
     audit.record({ type: 'daemon.stop', pid: process.pid });
-    await audit.close();
+    await service.close();
+    await store.close();
     kernel.close();
   };
 }
@@ -278,13 +427,51 @@ function repeat(ms: number, work: () => Promise<unknown>, onFault: (error: unkno
   };
 }
 
-const at = process.argv.indexOf('--config');
-const file = at > 0 ? process.argv[at + 1] : '/etc/sluice/sluiced.json';
+/** Where metrics are read; null: nowhere. */
+function metricsAt({ metrics: { off, port, socket }, runDir }: Config): { socket: string } | { port: number } | null {
+  if (off) return null;
+  return port === undefined ? { socket: socket ?? join(runDir, 'daemon/metrics.sock') } : { port };
+}
+
+/** Readers of the audit, and members of the group for metrics; no agent. @throws SluiceError NOT_ALLOWED. */
+async function admitReader(gate: Gate, socket: Socket, group: string): Promise<void> {
+  const caller = admit(gate, descriptor(socket));
+  if ((await gate.groupsOf(caller.uid)).includes(group)) return;
+  await authorise(gate, caller, 'auditor', 'metrics');
+}
+
+/** What needs no daemon that runs. */
+async function alone(act: Act, file: string): Promise<string> {
+  if (act === 'help') return HELP;
+  if (act === 'version') return `${versionOfSluice()}\n`;
+  if (act === 'check') return `${checked(file)}\n`;
+  if (process.getuid!() === 0)
+    throw new SluiceError('NOT_ALLOWED', 'what root makes of the state, sluiced could not read', {
+      hint: 'run it as the user sluice: runuser -u sluice -- sluiced --rollback-state',
+    });
+  const { stateDir: dir, runDir } = readConfig(file);
+  const running = join(runDir, 'daemon/control.sock');
+  if (await answers(running))
+    throw new SluiceError('STATE_FAILED', `sluiced runs (it answers on ${running})`, { hint: 'stop it first' });
+  const say = (text: string) => process.stderr.write(`sluiced: ${text}\n`);
+  const format = await rollBack({ dir, version: versionOfSluice(), steps: STEPS, say });
+  return `the state in ${dir} is of format ${format} now\n`;
+}
+
+/** The command line is not valid; getopt's own. */
+const USAGE = 2;
+let failed = USAGE;
 try {
+  const { act, config: file } = optionsOf(process.argv.slice(2));
+  failed = 1;
+  if (act !== 'run') {
+    process.stdout.write(await alone(act, file));
+    process.exit(0);
+  }
   if (process.getuid!() === 0)
     throw new SluiceError('NOT_ALLOWED', 'sluiced does not run as root', { hint: 'run it as the user sluice' });
   boundMemory();
-  const stop = await start(readConfig(file ?? ''));
+  const stop = await start(readConfig(file));
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       // Whatever hangs must not keep a service manager waiting.
@@ -302,5 +489,5 @@ try {
       ? `sluiced: ${error.message} (${error.code})\n         ${error.hint}\n`
       : `sluiced: ${(error as Error).stack}\n`,
   );
-  process.exit(1);
+  process.exit(failed);
 }

@@ -2,14 +2,42 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { SluiceError } from '../core/errors.ts';
 import { type Access, EFFECTS, type Effect } from '../core/operation.ts';
+import type { Principal } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
-import { type CaseResult, type Classified, type Classifier, question, runCases, testFiles } from '../policy/cases.ts';
+import { caseSchema } from '../policy/case-file.ts';
+import {
+  type CaseResult,
+  type Classified,
+  type Classifier,
+  connectorFor,
+  question,
+  runCases,
+  testFiles,
+} from '../policy/cases.ts';
 import { nearest } from '../policy/diagnostic.ts';
-import { explain } from '../policy/explain.ts';
+import { explain, explainName, explainSocket } from '../policy/explain.ts';
 import { type Checkup, checkPolicy, loadPolicy } from '../policy/load.ts';
 import type { CompiledPolicy } from '../policy/policy.ts';
+import {
+  type Connector,
+  connectionFaults,
+  type Fault,
+  nameFaults,
+  nothingThere,
+  resourceMet,
+  saidOf,
+  socketFaults,
+} from '../policy/reach.ts';
 import { eventsIn, type Recorded, replay } from '../policy/replay.ts';
-import { casesReport, checkReport, explainReport, painter, replayReport } from '../policy/report.ts';
+import {
+  casesReport,
+  checkReport,
+  entriesReport,
+  explainReport,
+  type Paint,
+  painter,
+  replayReport,
+} from '../policy/report.ts';
 import { jsonSchema, type Kit } from '../policy/schema.ts';
 import { readPaths } from '../policy/source.ts';
 
@@ -23,6 +51,8 @@ export interface PolicyWiring {
   readonly kit: Kit;
   /** For texts, by the database that --database names. Absent: only operations given by effect can be classified. */
   readonly classifier?: (database: string | undefined) => Promise<Classifier>;
+  /** For connections to what passes unread, by protocol. Absent: they can't be decided here. */
+  readonly connectors?: Readonly<Record<string, Connector>>;
   /** Operations recorded by the daemon. Absent: `diff` needs --events. */
   readonly recorded?: () => AsyncIterable<Recorded>;
   readonly out: Stream;
@@ -55,7 +85,10 @@ export function policyCommand(wiring: PolicyWiring): Command {
   command
     .command('schema')
     .description('print the JSON Schema of policy files, for editors')
-    .action(() => print(`${JSON.stringify(jsonSchema(wiring.kit), null, 2)}\n`));
+    .option('--cases', 'that of *.test.yaml')
+    .action((flags: { cases?: true }) =>
+      print(`${JSON.stringify(flags.cases === true ? caseSchema() : jsonSchema(wiring.kit), null, 2)}\n`),
+    );
 
   command
     .command('test')
@@ -73,7 +106,8 @@ export function policyCommand(wiring: PolicyWiring): Command {
       const results: CaseResult[] = [];
       const classifier = late(wiring, flags.database);
       try {
-        for (const file of files) results.push(...(await runCases(file, policy, classifier, wiring.now)));
+        const makers = { ...connectorsOf(wiring), ...(classifier !== undefined && { classifier }) };
+        for (const file of files) results.push(...(await runCases(file, policy, makers, wiring.now)));
       } finally {
         await classifier?.close();
       }
@@ -83,9 +117,17 @@ export function policyCommand(wiring: PolicyWiring): Command {
 
   command
     .command('explain')
-    .description('say which rule decides an operation and why')
+    .description('say which rule decides an operation, a name, a connection or a socket, and why')
     .argument('<path...>', 'files or folders of the policy')
-    .requiredOption('--on <resource>', 'resource that it is sent to')
+    .addOption(one('--on <resource>', 'resource that an operation is sent to', 'dns', 'connect', 'unix'))
+    .addOption(one('--dns <name>', 'or: a name that is asked for', 'on', 'connect', 'unix'))
+    .option('--type <type>', 'and the type of its records', 'A')
+    .addOption(one('--connect <host:port>', 'or: a connection that passes unread', 'on', 'dns', 'unix'))
+    .option('--servername <name>', 'and the name that its TLS client asks for (default: the host)')
+    .option('--no-tls', 'and its client begins with something else')
+    .addOption(
+      one('--unix <socket>', "or: a UNIX socket of the host's, as its server has bound it", 'on', 'dns', 'connect'),
+    )
     .option('--as <subject>', 'who sends it', 'agent')
     .option('--group <name>', 'a group of theirs (repeat)', collect, [])
     .option('--sql <text>', 'the operation as text')
@@ -95,15 +137,19 @@ export function policyCommand(wiring: PolicyWiring): Command {
     .option('--verb <verb>', 'and what it is called', 'OPERATION')
     .action(async (paths: string[], flags: ExplainFlags) => {
       const policy = loadPolicy(paths, wiring.kit);
-      const resource = resourceNamed(policy, flags.on);
       const principal = { subject: flags.as, groups: flags.group };
+      if (flags.on === undefined) {
+        print(await explainReach(policy, principal, flags, wiring, paint));
+        return;
+      }
+      const resource = resourceNamed(policy, flags.on);
       const obligations = policy.obligations(principal, resource);
       const classifier = late(wiring, flags.database);
       let printed = 0;
       try {
         for (const act of await actsOf(flags, resource, classifier)) {
           const { verb, text } = act.operation;
-          const what = `${verb}${text === '' ? '' : `: ${text}`}  as ${flags.as}${flags.group.length === 0 ? '' : ` (${flags.group.join(', ')})`} on ${resource.name}`;
+          const what = `${verb}${text === '' ? '' : `: ${text}`} as ${whoText(principal)} on ${resource.name}`;
           const explanation = explain(policy, question(principal, resource, act.operation, wiring.now()));
           if (printed++ > 0) print('\n');
           print(explainReport(explanation, act, obligations, what, paint));
@@ -137,8 +183,66 @@ export function policyCommand(wiring: PolicyWiring): Command {
   return command;
 }
 
+const one = (flags: string, text: string, ...others: readonly string[]): Option =>
+  new Option(flags, text).conflicts([...others]);
+
+const connectorsOf = ({ connectors }: PolicyWiring) => (connectors === undefined ? {} : { connectors });
+
+const whoText = ({ subject, groups }: Principal): string =>
+  `${subject}${groups.length === 0 ? '' : ` (${groups.join(', ')})`}`;
+
+/** Of names, connections and sockets. */
+async function explainReach(
+  policy: CompiledPolicy,
+  principal: Principal,
+  flags: ExplainFlags,
+  wiring: PolicyWiring,
+  paint: Paint,
+): Promise<string> {
+  const who = whoText(principal);
+  if (flags.dns !== undefined) {
+    const asked = { name: flags.dns, type: flags.type.toUpperCase() };
+    refuseFaults('--dns', nameFaults(asked));
+    return entriesReport(explainName(policy, principal, asked), `${asked.type} ${asked.name} as ${who}`, paint);
+  }
+  if (flags.unix !== undefined) {
+    refuseFaults('--unix', socketFaults(flags.unix));
+    return entriesReport(explainSocket(policy, principal, flags.unix), `${flags.unix} as ${who}`, paint);
+  }
+  if (flags.connect === undefined)
+    throw new SluiceError('CONFIG_INVALID', 'there is nothing to explain', {
+      hint: 'give --on with an operation, --dns, --connect or --unix',
+    });
+  const { tls, servername } = flags;
+  const connection = { to: flags.connect, tls, ...(servername !== undefined && { servername }) };
+  refuseFaults('--connect', connectionFaults(connection));
+  const resource = resourceMet(policy, connection.to);
+  if (resource === null) {
+    const nothing = { decision: nothingThere(policy, connection.to), further: [], notes: [] };
+    return entriesReport(nothing, `CONNECT ${connection.to} as ${who}`, paint);
+  }
+  const { operation, refused } = await connectorFor(resource, connectorsOf(wiring))(resource, saidOf(connection));
+  const explanation = explain(policy, question(principal, resource, operation, wiring.now()));
+  const what = `${operation.text} as ${who} on ${resource.name}`;
+  const act = { operation, refused: () => refused };
+  return explainReport(explanation, act, policy.obligations(principal, resource), what, paint);
+}
+
+function refuseFaults(option: string, [fault]: readonly Fault[]): void {
+  if (fault === undefined) return;
+  throw new SluiceError('CONFIG_INVALID', `${option}: ${fault.message}`, {
+    hint: fault.suggestion ?? 'write it as a case of sluice policy test has it',
+  });
+}
+
 interface ExplainFlags {
-  readonly on: string;
+  readonly on?: string;
+  readonly dns?: string;
+  readonly type: string;
+  readonly connect?: string;
+  readonly tls: boolean;
+  readonly servername?: string;
+  readonly unix?: string;
   readonly as: string;
   readonly group: readonly string[];
   readonly sql?: string;

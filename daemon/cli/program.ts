@@ -10,11 +10,7 @@ export type Commands = Readonly<Record<string, { readonly summary: string; reado
 
 /** @throws CommanderError after it has written its message, SluiceError and others from commands. */
 export async function runProgram(commands: Commands, version: string, argv: readonly string[]): Promise<void> {
-  const program = new Command('sluice')
-    .description("an agent host's only way out: sessions, approvals, policy and audit on this host")
-    .version(version, '-V, --version')
-    .enablePositionalOptions()
-    .showHelpAfterError('(add --help for more)');
+  const program = bare(version);
   const called = argv.find((word) => !word.startsWith('-'));
   // `sluice help run` is `sluice run --help`.
   const named = called === 'help' ? argv[argv.indexOf('help') + 1] : called;
@@ -23,6 +19,21 @@ export async function runProgram(commands: Commands, version: string, argv: read
   }
   strict(program);
   await program.parseAsync([...argv], { from: 'user' });
+}
+
+/** The whole command line, to be described rather than run. */
+export async function wholeProgram(commands: Commands, version: string): Promise<Command> {
+  const program = bare(version);
+  for (const { load } of Object.values(commands)) program.addCommand(await load());
+  return program;
+}
+
+function bare(version: string): Command {
+  return new Command('sluice')
+    .description("an agent host's only way out: sessions, approvals, policy and audit on this host")
+    .version(version, '-V, --version')
+    .enablePositionalOptions()
+    .showHelpAfterError('(add --help for more)');
 }
 
 /** Nothing exits by itself: the entry point does, after output is written. Errors look like those of commands. */

@@ -2,19 +2,21 @@
  * `sluice run`: opens a session and turns into sluice-launch. That has sluice-helper start the command under another uid and
  * stands for it here, or (--same-user) joins the session and becomes the command.
  */
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, realpathSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { Command } from 'commander';
 import { SluiceError } from '../core/errors.ts';
 import { type Context, type UserEntry, withDaemon } from './context.ts';
 import { hiddenVariables, type IdentityFlags, presentedToken, type Wanted } from './identity.ts';
 import { startKeeper } from './keep.ts';
-import { visible } from './screen.ts';
+import { account, visible } from './screen.ts';
 
 /** Agents that root starts are this user's where nobody else is named. */
 const AGENT_USER = 'sluice-agent';
 
 /** Characters of the command line that the daemon is told; it serves to recognise the session by. */
 const COMMAND_SHOWN = 4096;
+const EXE_SHOWN = 4096;
 
 interface Opened {
   readonly session: { readonly id: string; readonly agentUid?: number };
@@ -23,6 +25,8 @@ interface Opened {
   readonly environment: Readonly<Record<string, string>>;
   /** Home directory of a uid of the session's own. */
   readonly home?: string;
+  /** Cgroup of the session, as in /proc/PID/cgroup. */
+  readonly path: string;
 }
 
 interface Flags {
@@ -53,7 +57,7 @@ export function runCommand(context: Context): Command {
     .option('-u, --user <name>', 'run it as this user (root only)')
     .option('--token-file <path>', 'whose session it is: a file with an OIDC token, read again when it is renewed')
     .option('--token-env <name>', 'the same, from this variable (default: SLUICE_ID_TOKEN, or your sluice login)')
-    .option('-v, --verbose', 'say on stderr which session it is and as whom it runs')
+    .option('-v, --verbose', 'say on stderr which session it is, as whom it runs and where')
     .passThroughOptions()
     .action(async (command: string[], flags: Flags & IdentityFlags) => {
       const mode = await modeOf(context, flags);
@@ -64,6 +68,7 @@ export function runCommand(context: Context): Command {
       const opened = (await withDaemon(context, (daemon) =>
         daemon.call('session.open', {
           command: shown(command),
+          exe: programOf(command[0]!, process.env.PATH ?? '', mode.as === 'same').slice(0, EXE_SHOWN),
           ownUid: mode.as === 'own',
           ...(owner !== null && { uid: owner.uid }),
           ...(presented !== null && { identity: presented.token }),
@@ -81,8 +86,9 @@ export function runCommand(context: Context): Command {
       const user = mode.as === 'own' ? await accountOf(context, opened) : owner;
       if (mode.as === 'same') process.stderr.write(SAME_USER);
       if (flags.verbose || (process.stderr.isTTY && mode.as === 'named')) {
-        const as = user === null ? '' : ` as ${visible(user.user)}`;
-        process.stderr.write(`sluice: session ${opened.session.id.slice(0, 8)}${as}\n`);
+        const as = account(user ?? (await context.lookUp(process.getuid!())));
+        const where = `in ${visible(opened.path)}`;
+        process.stderr.write(`sluice: session ${opened.session.id.slice(0, 8)} runs as ${as} ${where}\n`);
       }
       const { launch, helper } = context.paths;
       const how = {
@@ -131,6 +137,31 @@ async function modeOf(context: Context, { user: name, sameUser }: Flags): Promis
     });
   }
   return { as: 'named', owner: { ...user, gid: user.gid } };
+}
+
+/**
+ * The file that the launcher will find for the command, links resolved; the word as it stands where there is none. An agent
+ * with another uid passes over what its caller alone may enter (a root's ~/.local/bin), so that comes last then.
+ */
+export function programOf(word: string, path: string, sameUid: boolean): string {
+  const places = word.includes('/') ? [word] : path.split(':').map((directory) => `${directory || '.'}/${word}`);
+  const found = places.flatMap((place) => {
+    try {
+      accessSync(place, constants.X_OK);
+      return statSync(place).isFile() ? [realpathSync(place)] : [];
+    } catch {
+      return []; // not there, or closed to the caller as well
+    }
+  });
+  return (sameUid ? undefined : found.find(openToOthers)) ?? found[0] ?? word;
+}
+
+/** Whether everybody may execute the file: directories on the way included, ACLs not. */
+function openToOthers(file: string): boolean {
+  for (let place = file; ; place = dirname(place)) {
+    if ((statSync(place).mode & constants.S_IXOTH) === 0) return false;
+    if (place === '/') return true;
+  }
 }
 
 /** The uid that the session was given, with the name that the host has for it, if any. */

@@ -115,6 +115,11 @@ export function fields(pairs: readonly (readonly [string, string])[], width: num
     .join('');
 }
 
+/** `sluice-agent-7 (70006)`, or `uid 70006` where the host has no name for it. */
+export function account({ uid, user }: { readonly uid: number; readonly user: string }): string {
+  return user === String(uid) ? `uid ${uid}` : `${visible(user)} (${uid})`;
+}
+
 /** `3 s`, `4 min`, `2 h`, `5 d`: rounded down, never `0`. */
 export function span(ms: number): string {
   const s = Math.max(Math.floor(ms / 1000), 1);

@@ -3,9 +3,15 @@ import { Command } from 'commander';
 import { SluiceError } from '../core/errors.ts';
 import type { Session, TokenIdentity } from '../core/principal.ts';
 import { type Context, withDaemon } from './context.ts';
-import { span, table, visible } from './screen.ts';
+import { account, span, table, visible } from './screen.ts';
 
-type Listed = Omit<Session, 'cgroupId'>;
+/** As the daemon says it. */
+export type Listed = Omit<Session, 'cgroupId'> & {
+  /** As whom the agent runs. */
+  readonly agent: { readonly uid: number; readonly user: string };
+  /** Where: as in /proc/PID/cgroup. */
+  readonly cgroup: string;
+};
 
 export function runningCommand(context: Context): Command {
   return new Command('running')
@@ -23,6 +29,7 @@ export function runningTable(sessions: readonly Listed[], width: number, now: nu
   const rows = sessions.map((session) => [
     session.id.slice(0, 8),
     visible(session.principal.subject),
+    account(session.agent),
     span(now - session.startedAt),
     identityState(session.identity, now),
     visible(session.command.join(' ')),
@@ -30,7 +37,10 @@ export function runningTable(sessions: readonly Listed[], width: number, now: nu
   const troubles = sessions.flatMap(({ id, identity }) =>
     identity?.problem === undefined ? [] : [`${id.slice(0, 8)} was not renewed: ${visible(identity.problem)}\n`],
   );
-  return table(['SESSION', 'WHO', 'FOR', 'IDENTITY', 'COMMAND'], rows, width) + troubles.join('');
+  const lines = table(['SESSION', 'WHO', 'RUNS AS', 'FOR', 'IDENTITY', 'COMMAND'], rows, width).split(/(?<=\n)/);
+  // On a line of its own and whole: with the command beside it, neither could be read on a screen.
+  const places = sessions.map(({ cgroup }) => `          in ${visible(cgroup)}\n`);
+  return lines.map((line, i) => line + (places[i - 1] ?? '')).join('') + troubles.join('');
 }
 
 /** Whether the token that the session rests on holds, and for how long. */

@@ -26,6 +26,8 @@ export type Access = 'anyone' | 'mapped' | 'auditor' | 'root';
 export interface Gate {
   /** @throws where the kernel doesn't say. */
   peer(fd: number): Peer | null;
+  /** Whether that process has ended, so that what was found by its pid may be another's. */
+  peerIsGone(fd: number): boolean;
   /** Id of the session that a process is in. @throws where that can't be found out, and the peer is refused. */
   sessionOfPid(pid: number): string | null;
   loginUid(pid: number): number | null;
@@ -50,6 +52,8 @@ export function admit(gate: Gate, fd: number): Caller {
     session = gate.sessionOfPid(peer.pid);
     loginUid = gate.loginUid(peer.pid);
     unit = gate.unitOfPid(peer.pid);
+    // An agent that connects and ends would else be taken for whoever has its number next.
+    if (gate.peerIsGone(fd)) throw new Error(`process ${peer.pid} is gone`);
   } catch (cause) {
     throw new SluiceError('NOT_ALLOWED', `finding out who called: ${(cause as Error).message}`, {
       hint: 'call from a process of this host, outside of containers, that stays until it is answered',

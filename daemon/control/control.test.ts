@@ -17,6 +17,7 @@ const PEER: Peer = { pid: 4711, uid: 1001, gid: 100 };
 function gate(change: Partial<Gate> = {}): Gate {
   return {
     peer: (fd) => (fd > 2 ? PEER : null),
+    peerIsGone: () => false,
     sessionOfPid: () => null,
     loginUid: () => null,
     unitOfPid: () => null,
@@ -137,6 +138,7 @@ test('a caller that nobody can vouch for is refused', async (t) => {
     { sessionOfPid: fail },
     { loginUid: fail },
     { unitOfPid: fail },
+    { peerIsGone: () => true },
   ];
   for (const change of unknown) {
     const { client } = await begin(t, change);
@@ -312,7 +314,9 @@ test('an idle connection is closed', async (t) => {
   const { raw } = await begin(t, {}, HANDLERS, { idle: 20 });
   const socket = await raw();
   socket.write('{"id":1,');
-  assert.equal(await everything(socket), '');
+  // A reset, where the time was over before a busy host had what was written read.
+  const said = await everything(socket).catch((error: NodeJS.ErrnoException) => error.code);
+  assert.ok(said === '' || said === 'ECONNRESET', said);
 });
 
 test('the socket of a dead daemon is replaced, that of a live one is not', async (t) => {

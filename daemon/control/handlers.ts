@@ -31,6 +31,7 @@ export interface SessionDesk {
     uid: number;
     ownUid: boolean;
     command: readonly string[];
+    exe?: string;
     pid: number;
   }): Promise<{
     readonly session: Session;
@@ -40,6 +41,8 @@ export interface SessionDesk {
   }>;
   get(id: string): Session | null;
   list(): readonly Session[];
+  /** The session's cgroup, as in /proc/PID/cgroup; null when it has ended. */
+  cgroupOf(session: Session): string | null;
   /** Why the session's token could not be renewed, for whoever looks. */
   note(session: Session, problem: string): void;
   end(id: string, reason: string): Promise<void>;
@@ -58,17 +61,26 @@ export interface Desks {
   readonly audit: AuditDesk;
   /** Principal of a local uid, in a systemd unit, under the policy in force; null where it maps to nobody. */
   principalOf(uid: number, unit: string | null): Promise<Principal | null>;
+  /** The host's name for a uid; its digits where it has none. */
+  userOf(uid: number): Promise<string>;
   /** Environment that clients in this session need, e.g. its token under the names that they look for. */
   environment(session: Session, token: string): Readonly<Record<string, string>>;
   /** File with the certificate of the host's CA, readable by everyone. */
   readonly ca: string;
   /** Loads the policy anew. @throws SluiceError POLICY_INVALID: the old one stays in force. */
   reloadPolicy(): Promise<unknown>;
+  /** The level of the daemon's log; sets it where one is given, until the daemon ends. */
+  logLevel(level?: LogLevel): unknown;
   status(): Promise<unknown> | unknown;
 }
 
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+const LEVEL = z.strictObject({ level: z.enum(LOG_LEVELS).optional() });
 const OPEN = z.strictObject({
   command: z.array(z.string()).min(1),
+  /** The command's program as the caller found it. Absent: as the command line names it. */
+  exe: z.string().min(1).max(4096).optional(),
   /** Absent: the caller's own. */
   uid: z.number().int().min(1).max(0xffff_fffe).optional(),
   /** Absent: the login of the session's user, or else the local mapping. */
@@ -91,21 +103,22 @@ export function handlers(desks: Desks): Handlers {
     'session.open': {
       access: 'anyone',
       async answer(params, { caller }) {
-        const { command, uid = caller.uid, ownUid, identity } = read(OPEN, params);
+        const { command, exe, uid = caller.uid, ownUid, identity } = read(OPEN, params);
         if (uid === 0) {
           throw new SluiceError('NOT_ALLOWED', 'an agent does not run as root', { hint: 'name a user: --user NAME' });
         }
         if (uid !== caller.uid && caller.uid !== 0) {
           throw new SluiceError('NOT_ALLOWED', `uid ${caller.uid} may not start a session for uid ${uid}`);
         }
-        const basis = await desks.identities.basisFor(uid, caller.pid, identity);
+        const asked = { uid, pid: caller.pid, command, ...(exe !== undefined && { exe }) };
+        const basis = await desks.identities.basisFor(asked, identity);
         const principal = basis === null ? await desks.principalOf(uid, caller.unit) : basis.principal;
         if (principal === null) {
           throw new SluiceError('NOT_ALLOWED', `the policy maps uid ${uid} to nobody, so no session can be theirs`, {
             hint: 'add the user or a group of theirs to identities',
           });
         }
-        const opened = await sessions.open({ ...basis, principal, uid, ownUid, command, pid: caller.pid });
+        const opened = await sessions.open({ ...basis, ...asked, principal, ownUid });
         return { ...opened, ca: desks.ca, environment: desks.environment(opened.session, opened.token) };
       },
     },
@@ -123,9 +136,17 @@ export function handlers(desks: Desks): Handlers {
     },
     'sessions.list': {
       access: 'mapped',
-      answer: (params, call) => {
+      async answer(params, call) {
         read(NONE, params);
-        return sessions.list().filter((session) => mayManage(call, session));
+        const shown: unknown[] = [];
+        // One by one: for each name that is not remembered a process is started.
+        for (const session of sessions.list().filter((each) => mayManage(call, each))) {
+          const uid = session.agentUid ?? session.uid;
+          const cgroup = sessions.cgroupOf(session);
+          const agent = { uid, user: await desks.userOf(uid) };
+          if (cgroup !== null) shown.push({ ...session, agent, cgroup });
+        }
+        return shown;
       },
     },
     ...identityHandlers(desks.identities, sessions),
@@ -145,6 +166,8 @@ export function handlers(desks: Desks): Handlers {
     'audit.sessions': { access: 'auditor', answer: () => audit.sessions() },
     'audit.verify': { access: 'auditor', answer: () => audit.verify() },
     'policy.reload': { access: 'root', answer: () => desks.reloadPolicy() },
+    ping: { access: 'anyone', answer: () => ({}) },
+    'log.level': { access: 'root', answer: (params) => desks.logLevel(read(LEVEL, params).level) },
     status: { access: 'anyone', answer: () => desks.status() },
   };
 }

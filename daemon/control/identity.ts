@@ -10,8 +10,12 @@ import type { Handlers } from './server.ts';
 export interface IdentityDesk {
   describe(): unknown;
   basisFor(
-    uid: number,
-    pid: number,
+    wanted: {
+      readonly uid: number;
+      readonly pid: number;
+      readonly command: readonly string[];
+      readonly exe?: string;
+    },
     token: string | undefined,
   ): Promise<{ readonly principal: Principal; readonly identity: TokenIdentity } | null>;
   renew(session: Session, token: string): Promise<number>;

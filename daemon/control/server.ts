@@ -228,7 +228,7 @@ function isStream(value: unknown): value is AsyncIterable<unknown> {
 }
 
 /** Node offers no public way to it; -1 makes the peer unknown, and it is refused. */
-function descriptor(socket: Socket): number {
+export function descriptor(socket: Socket): number {
   const handle = (socket as unknown as { _handle?: { fd?: number } })._handle;
   return handle?.fd ?? -1;
 }
@@ -244,7 +244,7 @@ function listen(server: Server, path: string): Promise<void> {
 }
 
 /** Whether somebody accepts at this path. Anything but a plain refusal counts as yes. */
-function answers(path: string): Promise<boolean> {
+export function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
     socket.once('connect', () => {

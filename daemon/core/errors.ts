@@ -68,11 +68,19 @@ export const ERRORS = {
     what: 'the answer for a name pointed at the host itself, its link or a metadata service',
     todo: 'correct the record, or say answers: any in a dns entry of the policy',
   },
+  SOCKET_REFUSED: {
+    what: 'the UNIX socket is one of the host’s that the session may not reach',
+    todo: 'ask for the socket to be added under unix in the policy',
+  },
   TLS_NAME: {
     what: 'the client did not ask, by TLS, for the name of the resource',
     todo: 'connect by the name of the resource, with SNI and without encrypted client hello',
   },
   // intake
+  REFUSALS_LOST: {
+    what: 'more was refused than could be counted',
+    todo: 'nothing of it passed; see which sessions are refused so much',
+  },
   FLOW_UNKNOWN: {
     what: 'a connection or datagram came that the kernel did not redirect',
     todo: 'connect to the real address from within a session',
@@ -149,6 +157,10 @@ export const ERRORS = {
     what: 'the kernel side of sluice was changed behind its back',
     todo: 'find out who did it; sessions that ran while enforcement had lapsed were ended',
   },
+  MEMORY_LIMIT: {
+    what: 'sluiced came near the memory limit of its unit, and ended in order to be started again',
+    todo: 'raise MemoryHigh= if it happens under load; report it if memory grows without',
+  },
   CONFIG_INVALID: { what: 'the configuration of the daemon is not valid', todo: 'correct the setting named' },
   AGENT_UID_UNAVAILABLE: {
     what: 'there is no uid of its own for the agent',
@@ -158,6 +170,10 @@ export const ERRORS = {
   STATE_FAILED: {
     what: 'the daemon could not keep its own state on disk',
     todo: 'make room and check the permissions of the path named',
+  },
+  STATE_NEWER: {
+    what: 'the state on disk was written by a later version of sluice',
+    todo: 'install that version again, or have it take the state back: sluiced --rollback-state',
   },
   INTERNAL: { what: 'sluice met a fault of its own and refused', todo: 'report it with the daemon log' },
 } as const;

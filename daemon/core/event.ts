@@ -1,11 +1,13 @@
 /** One audit record. The stable schema; additions only, and SCHEMA rises with each. */
 import type { Access } from './operation.ts';
 
-export const EVENT_SCHEMA = 2;
+export const EVENT_SCHEMA = 5;
 
 export type EventType =
   | 'daemon.start'
   | 'daemon.stop'
+  | 'daemon.clock'
+  | 'daemon.log'
   | 'session.start'
   | 'session.end'
   | 'session.refused'
@@ -46,7 +48,10 @@ export interface EventFields {
   readonly issuer?: string;
   readonly flow?: string;
   readonly pid?: number;
+  /** What the agent runs under. */
   readonly uid?: number;
+  /** Whose session it is: uid of who asked for it, or whom root asked for. */
+  readonly owner?: number;
   readonly exe?: string;
   readonly cgroup?: string;
   readonly address?: string;
@@ -82,6 +87,8 @@ export interface EventFields {
   readonly bytesOut?: number;
   /** Microseconds from operation to end of its result. */
   readonly micros?: number;
+  /** How often it happened, where the event stands for several. Absent: once. */
+  readonly count?: number;
 }
 
 /** As stored. `prev` and `hash` are SHA-256 in lower-case hex; `hash` covers the canonical bytes with `prev`. */

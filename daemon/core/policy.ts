@@ -53,6 +53,10 @@ export interface Policy {
   resourcesAt(address: string, port: number, names?: readonly string[]): readonly Resource[];
   /** Whether this principal may ask for the name: one of a resource that it may use, or one of the policy's `dns`. */
   resolve(question: NameQuestion): NameDecision;
+  /** UNIX sockets of the host that sessions of this principal may speak to: `/path`, or `@name` for an abstract one. */
+  unixSockets(principal: Principal): readonly string[];
+  /** Whether that one is among them, and by which entry. */
+  unixSocket(principal: Principal, name: string): Decision;
   /** Principal of a local identity by the policy's `identities:`; null where none is mapped. */
   principalOf(local: LocalIdentity): Principal | null;
   /** Principal of a verified token by the policy's `identities:`; null where no entry names its issuer and matches. */

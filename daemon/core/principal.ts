@@ -55,8 +55,10 @@ export interface Session {
   readonly uid: number;
   /** uid of the session's own that the agent runs under. Absent: it runs under `uid`. */
   readonly agentUid?: number;
-  /** pid of the process that asked for it. */
+  /** pid of the process that asked for it, and then turned into the command, or stands for it where it was started. */
   readonly pid?: number;
+  /** The command's program, as whoever asked for the session found it. Absent: as the command line names it. */
+  readonly exe?: string;
   /** Command line as the user gave it, for people to recognise the session by. */
   readonly command: readonly string[];
   /** Milliseconds since the epoch. */

@@ -14,9 +14,9 @@ import type { EventFields, Receipt } from '../core/event.ts';
 import type { NameDecision } from '../core/policy.ts';
 import type { Flow, Origin, Session } from '../core/principal.ts';
 import type { Allowance, AskUpstream, Inquiry, Refusal, Responder, Told } from '../protocols/protocol.ts';
+import { flowFields, whose } from './about.ts';
 import type { FlowParts } from './parts.ts';
-import { asSluice, flowFields } from './relay.ts';
-import { refusalFrom } from './verdict.ts';
+import { asSluice, refusalFrom } from './verdict.ts';
 
 export interface AnswersOptions {
   readonly responder: Responder;
@@ -100,7 +100,7 @@ export class Answers {
   async #answer(asked: Asked): Promise<Buffer> {
     const { flow, inquiry } = asked;
     const asker = this.#asker(flow.session.id);
-    const now = Date.now();
+    const now = performance.now();
     if (!asker.allowance.take(now)) return this.#tooMany(asker, asked, now);
     const policy = this.#parts.policy();
     const decision = policy.resolve({ session: flow.session, name: inquiry.name, type: inquiry.type });
@@ -135,7 +135,7 @@ export class Answers {
   #asker(session: string): Asker {
     let asker = this.#askers.get(session);
     if (asker === undefined) {
-      asker = { allowance: this.responder.allowance(), asking: 0, over: 0, told: 0, about: {} };
+      asker = { allowance: this.responder.allowance(), asking: 0, over: 0, told: Number.NEGATIVE_INFINITY, about: {} };
       this.#askers.set(session, asker);
     }
     return asker;
@@ -192,11 +192,10 @@ export class Answers {
     });
   }
 
-  #recordResult({ flow, op }: Asked, told: Told, since: number): void {
+  #recordResult({ about, op }: Asked, told: Told, since: number): void {
     const micros = Math.round((performance.now() - since) * 1000);
     const result = {
-      session: flow.session.id,
-      flow: flow.id,
+      ...whose(about),
       op,
       rows: told.rows,
       bytesOut: told.bytes.length,

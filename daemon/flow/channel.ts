@@ -6,6 +6,7 @@ import tls from 'node:tls';
 import { SluiceError } from '../core/errors.ts';
 import type { Resource } from '../core/resource.ts';
 import type { Channel, Upstream } from '../protocols/protocol.ts';
+import { reach } from './reach.ts';
 
 export interface Released {
   readonly socket: net.Socket;
@@ -190,32 +191,10 @@ export function connectUpstream(
   signal: AbortSignal,
   lookup?: net.LookupFunction,
 ): Promise<net.Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = net.connect({
-      host: resource.host,
-      port: resource.port,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: 60_000,
-      ...(lookup === undefined ? {} : { lookup }),
-    });
-    const fail = (cause: Error) => {
-      socket.destroy();
-      reject(
-        new SluiceError(
-          'UPSTREAM_UNREACHABLE',
-          `${resource.name} at ${resource.host}:${resource.port} does not answer: ${cause.message}`,
-          { cause },
-        ),
-      );
-    };
-    const late = () => fail(new Error('no answer in time'));
-    signal.addEventListener('abort', late, { once: true });
-    socket.once('error', fail);
-    socket.once('connect', () => {
-      signal.removeEventListener('abort', late);
-      socket.off('error', fail);
-      resolve(socket);
+  const { name, host, port } = resource;
+  return reach({ host, port, signal, lookup }).catch((cause: Error) => {
+    throw new SluiceError('UPSTREAM_UNREACHABLE', `${name} at ${host}:${port} does not answer: ${cause.message}`, {
+      cause,
     });
   });
 }

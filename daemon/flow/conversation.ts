@@ -3,10 +3,11 @@ import type net from 'node:net';
 import type { SluiceError } from '../core/errors.ts';
 import type { EventFields } from '../core/event.ts';
 import type { Flow } from '../core/principal.ts';
+import { flowFields } from './about.ts';
 import type { Answers } from './answers.ts';
 import type { RunningFlow } from './flow.ts';
 import type { FlowParts } from './parts.ts';
-import { asSluice, flowFields } from './relay.ts';
+import { asSluice } from './verdict.ts';
 
 /** Questions of one stream that are answered at once; more are read when one of them is done. */
 const AHEAD = 16;
@@ -69,7 +70,7 @@ export function runConversation(parts: FlowParts, answers: Answers, flow: Flow, 
       return;
     }
     if (over) return;
-    partialSince = asking === 0 && framer.partial ? Date.now() : 0;
+    partialSince = asking === 0 && framer.partial ? performance.now() : 0;
     if (heard && asking === 0) finish();
     else if (asking < AHEAD && !socket.writableNeedDrain) socket.resume();
     else socket.pause();

@@ -5,10 +5,11 @@ import { SluiceError } from '../core/errors.ts';
 import type { Flow } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
 import type { Host, Opened, Protocol, Upstream } from '../protocols/protocol.ts';
+import { flowFields } from './about.ts';
 import { connectUpstream, SocketChannel, UpstreamChannel } from './channel.ts';
 import type { FlowParts } from './parts.ts';
-import { asSluice, flowFields, Relay, type RelayEnd } from './relay.ts';
-import { refusalFrom } from './verdict.ts';
+import { Relay, type RelayEnd } from './relay.ts';
+import { asSluice, refusalFrom } from './verdict.ts';
 
 export interface RunningFlow {
   readonly flow: Flow;
@@ -54,8 +55,8 @@ export function runFlow(options: FlowOptions): RunningFlow {
           opened.close();
           throw refused;
         }
-        const kept = opened.upstream as UpstreamChannel;
-        upstreams.delete(kept);
+        const kept = opened.upstream as UpstreamChannel | null;
+        if (kept !== null) upstreams.delete(kept);
         const made = opened;
         end = await new Promise<RelayEnd>((done) => {
           relay = new Relay({
@@ -64,7 +65,11 @@ export function runFlow(options: FlowOptions): RunningFlow {
             resource,
             opened: made,
             client: channel.release(),
-            upstream: kept.release(),
+            upstream: kept === null ? null : kept.release(),
+            connect: async (signal) => {
+              const socket = await connectUpstream(resource, signal, parts.lookup);
+              return new UpstreamChannel(socket, signal, resource).release();
+            },
             done,
           });
         });

@@ -5,12 +5,12 @@ import { SluiceError } from '../core/errors.ts';
 import type { Flow } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
 import type { Protocol } from '../protocols/protocol.ts';
+import { flowFields } from './about.ts';
 import { Answers, type AnswersOptions, type Datagram } from './answers.ts';
 import { SocketChannel } from './channel.ts';
 import { runConversation } from './conversation.ts';
 import { type RunningFlow, runFlow } from './flow.ts';
 import type { FlowParts } from './parts.ts';
-import { flowFields } from './relay.ts';
 import { refusalFrom } from './verdict.ts';
 
 export interface Arrival {
@@ -147,7 +147,8 @@ export class Flows {
   }
 
   /** Ends flows whose client began a message and does not go on. */
-  sweep(now: number, stall: number): void {
+  sweep(stall: number): void {
+    const now = performance.now();
     for (const running of this.#running) {
       const since = running.partialSince;
       if (since !== 0 && now - since > stall) {

@@ -8,7 +8,7 @@ import type { Outbox } from './outbox.ts';
 export class Gather {
   readonly #socket: net.Socket;
   readonly #outbox: Outbox;
-  readonly #pieces: Buffer[] = [];
+  #pieces: Buffer[] = [];
   /** The piece that grows, as long as what comes lies behind it. */
   #run: Buffer | null = null;
   #runLength = 0;
@@ -46,7 +46,7 @@ export class Gather {
     const size = this.#size;
     this.#size = 0;
     const kept = !this.#socket.writable || this.#outbox.write(this.#socket, this.#pieces, size);
-    this.#pieces.length = 0;
+    this.#pieces = [];
     return kept;
   }
 

@@ -5,6 +5,7 @@
 import type { EventFields, EventInput, Receipt, Recorder } from '../core/event.ts';
 import type { Principal, Session } from '../core/principal.ts';
 import type { Act, Ended, Refusal, Verdict } from '../protocols/protocol.ts';
+import { whose } from './about.ts';
 import type { FlowParts } from './parts.ts';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -43,12 +44,10 @@ export class Operations {
     this.#textLimit = limits.eventText;
     this.#session = session;
     this.#fields = fields;
-    this.#whose = Object.fromEntries(
-      Object.entries(fields()).filter(([name]) => name === 'session' || name === 'flow'),
-    );
+    this.#whose = whose(fields());
   }
 
-  get #about(): EventFields {
+  #about(): EventFields {
     const { principal } = this.#session;
     if (this.#said?.principal !== principal) this.#said = { principal, about: this.#fields() };
     return this.#said.about;
@@ -115,7 +114,7 @@ export class Operations {
       const text = this.#cut(act.text);
       this.#last = this.#recorder.record({
         type: 'operation',
-        about: this.#about,
+        about: this.#about(),
         op: ++this.#count,
         ...text,
         ...refused,
@@ -134,7 +133,13 @@ export class Operations {
 
   #event(verdict: Verdict, i: number, op: number): EventInput {
     const { text } = verdict.classified.operations[i]!;
-    const event: Mutable<EventInput> = { type: 'operation', about: this.#about, op, text, act: this.#act(verdict, i) };
+    const event: Mutable<EventInput> = {
+      type: 'operation',
+      about: this.#about(),
+      op,
+      text,
+      act: this.#act(verdict, i),
+    };
     // A UTF-16 unit is at most three bytes of UTF-8.
     return text.length * 3 <= this.#textLimit ? event : Object.assign(event, this.#cut(text));
   }

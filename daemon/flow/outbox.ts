@@ -20,7 +20,7 @@ export class Outbox {
   readonly #send: SendMany;
   readonly #bytes = Buffer.allocUnsafeSlow(ROOM);
   readonly #jobs = new Int32Array(WORDS * JOBS);
-  readonly #sockets: net.Socket[] = [];
+  #sockets: net.Socket[] = [];
   #end = 0;
   #scheduled = false;
 
@@ -83,7 +83,7 @@ export class Outbox {
       const rest = this.#bytes.subarray(from + Math.max(sent, 0), from + length);
       left.push([sockets[i]!, Buffer.from(rest)]);
     }
-    sockets.length = 0;
+    this.#sockets = [];
     this.#end = 0;
     for (const [socket, rest] of left) if (socket.writable) socket.write(rest);
   }

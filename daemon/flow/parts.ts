@@ -6,7 +6,7 @@ import type { SluiceError } from '../core/errors.ts';
 import type { Recorder } from '../core/event.ts';
 import type { Operation } from '../core/operation.ts';
 import type { Policy } from '../core/policy.ts';
-import type { Session } from '../core/principal.ts';
+import type { Origin, Session } from '../core/principal.ts';
 import type { Credential, Resource } from '../core/resource.ts';
 import type { Outbox } from './outbox.ts';
 
@@ -18,6 +18,7 @@ export interface Ask {
   readonly rule: string | null;
   readonly reason: string;
   readonly flowId: string;
+  readonly origin: Origin;
   readonly account?: string;
   readonly database?: string;
   readonly parameters?: readonly (string | null)[];
@@ -56,7 +57,15 @@ export interface FlowParts {
   /** How addresses of resources are found. Absent: as the C library finds them. */
   readonly lookup?: LookupFunction;
   readonly outbox: Outbox;
+  readonly timings: Timings;
   readonly limits: FlowLimits;
+}
+
+/** Where it is told how long things took, seconds. */
+export interface Timings {
+  /** Added to an operation, without what it was held for approval. */
+  readonly added: { observe(seconds: number): void };
+  readonly held: { observe(seconds: number): void };
 }
 
 export interface FlowLimits {

@@ -11,17 +11,18 @@
  */
 import type net from 'node:net';
 import { SluiceError } from '../core/errors.ts';
-import type { EventFields, Receipt } from '../core/event.ts';
-import type { Operation } from '../core/operation.ts';
+import type { Receipt } from '../core/event.ts';
 import type { Flow, Principal } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
 import type { Act, Classified, Codec, Ended, Opened, Outlet, Refusal, Unit, Verdict } from '../protocols/protocol.ts';
+import { flowFields } from './about.ts';
 import type { Released } from './channel.ts';
 import { Gather } from './gather.ts';
+import { changedSince, Holds } from './holds.ts';
 import { Operations, type Recorded } from './operations.ts';
 import type { FlowParts } from './parts.ts';
 import { receive } from './receive.ts';
-import { refusalFrom, refusalOf, Verdicts } from './verdict.ts';
+import { asSluice, refusalFrom, refusalOf, Verdicts } from './verdict.ts';
 
 /** What ended a flow, for its last event. */
 export interface RelayEnd {
@@ -37,7 +38,10 @@ export interface RelayOptions {
   readonly resource: Resource;
   readonly opened: Opened;
   readonly client: Released;
-  readonly upstream: { socket: net.Socket; left: Buffer };
+  /** Null: it is connected when the first act was decided and is on disk. */
+  readonly upstream: Released | null;
+  /** Rejects with SluiceError UPSTREAM_UNREACHABLE. */
+  connect(signal: AbortSignal): Promise<Released>;
   readonly done: (end: RelayEnd) => void;
 }
 
@@ -48,10 +52,12 @@ export class Relay implements Outlet {
   readonly #opened: Opened;
   readonly #codec: Codec;
   readonly #client: net.Socket;
-  readonly #upstream: net.Socket;
+  #upstream: net.Socket | null = null;
+  readonly #connect: RelayOptions['connect'];
   readonly #done: (end: RelayEnd) => void;
   readonly #verdicts: Verdicts;
   readonly #operations: Operations;
+  readonly #holds: Holds;
   readonly #ending = new AbortController();
   #busy = false;
   #ahead = 0;
@@ -66,10 +72,12 @@ export class Relay implements Outlet {
   #bytesOut = 0;
   #ended = false;
   #notice: Buffer | null = null;
-  #cancelHold: AbortController | null = null;
-  readonly #outward: Gather;
+  #outward: Gather | null = null;
   readonly #inward: Gather;
   #pumping = false;
+  /** When the act in hand was whole, and what of the time since it was held: milliseconds. */
+  #since = 0;
+  #heldFor = 0;
   /** When the last byte of an incomplete message came; 0: none is incomplete. */
   partialSince = 0;
 
@@ -84,51 +92,63 @@ export class Relay implements Outlet {
       // The codec keeps what it has not taken apart yet.
       idle: false,
     });
-    const upstream = (chunk: Buffer) => this.#fromUpstream(chunk);
-    const idle = () => this.idle;
-    this.#upstream = receive(options.upstream.socket, {
-      take: upstream,
-      get idle() {
-        return idle();
-      },
-    });
+    this.#connect = options.connect;
     this.#inward = new Gather(this.#client, options.parts.outbox);
-    this.#outward = new Gather(this.#upstream, options.parts.outbox);
     this.#done = options.done;
     this.#verdicts = new Verdicts(options.flow.session, options.resource);
     this.#operations = new Operations(options.parts, options.flow.session, () =>
       flowFields(options.flow, options.resource, options.opened),
     );
-    options.opened.onCancel(() => this.#cancelHold?.abort());
+    this.#holds = new Holds(options, (text, detail) => this.#sendNotice(text, detail));
+    options.opened.onCancel(() => this.#holds.cancel());
     this.#listen();
-    if (this.#codec.halves) this.#client.allowHalfOpen = this.#upstream.allowHalfOpen = true;
+    if (this.#codec.halves) this.#client.allowHalfOpen = true;
+    const left = options.upstream === null ? null : this.#attach(options.upstream.socket, options.upstream.left);
     this.#send(options.opened.welcome);
-    if (options.upstream.left.length > 0) this.#fromUpstream(options.upstream.left);
+    left?.();
     if (options.client.left.length > 0) this.#fromClient(options.client.left);
     // A codec may have something to decide before anybody spoke.
     else if (!this.#busy) this.#pump();
     this.#client.resume();
-    this.#upstream.resume();
+    this.#upstream?.resume();
     if (options.client.ended) this.#saidAll();
   }
 
-  get #principal(): Principal {
+  #principal(): Principal {
     return this.#flow.session.principal;
   }
 
   #listen(): void {
-    this.#client.on('drain', () => this.#upstream.resume());
+    this.#client.on('drain', () => this.#upstream?.resume());
     this.#client.on('end', () => this.#saidAll());
     this.#client.on('close', () => this.#finish());
     this.#client.on('error', () => this.#finish());
-    this.#upstream.on('drain', () => this.#resumeClient());
-    this.#upstream.on('end', () => this.#lost());
-    this.#upstream.on('close', () => this.#lost());
-    this.#upstream.on('error', () => {
+  }
+
+  /** Takes the upstream's socket over. The function that it returns takes what was read of it before. */
+  #attach(socket: net.Socket, left: Buffer): () => void {
+    const take = (chunk: Buffer) => this.#fromUpstream(chunk);
+    const idle = () => this.idle;
+    const upstream = receive(socket, {
+      take,
+      get idle() {
+        return idle();
+      },
+    });
+    this.#upstream = upstream;
+    this.#outward = new Gather(upstream, this.#parts.outbox);
+    if (this.#codec.halves) upstream.allowHalfOpen = true;
+    upstream.on('drain', () => this.#resumeClient());
+    upstream.on('end', () => this.#lost());
+    upstream.on('close', () => this.#lost());
+    upstream.on('error', () => {
       if (this.#codec.halves)
         this.#fail(new SluiceError('UPSTREAM_LOST', `${this.#resource.name} reset the connection`));
       else this.#lost();
     });
+    return () => {
+      if (left.length > 0) take(left);
+    };
   }
 
   // ---------------------------------------------------------------- from the client
@@ -160,8 +180,8 @@ export class Relay implements Outlet {
         return;
       }
       this.#leaving = true;
-      this.#outward.finish();
-      this.#upstream.end();
+      this.#outward?.finish();
+      this.#upstream?.end();
     }
   }
 
@@ -204,7 +224,7 @@ export class Relay implements Outlet {
       this.#ahead = 0;
       this.#resumeClient();
     }
-    this.partialSince = this.#codec.partial && !this.#busy ? Date.now() : 0;
+    this.partialSince = this.#codec.partial && !this.#busy ? performance.now() : 0;
   }
 
   /** Null when the unit is done with; a promise while it waits. */
@@ -216,20 +236,31 @@ export class Relay implements Outlet {
       case 'end':
         this.#leaving = true;
         this.#toUpstream(unit.bytes);
-        this.#outward.finish();
-        this.#upstream.end();
+        this.#outward?.finish();
+        this.#upstream?.end();
         return null;
       case 'bad':
+        this.#begin();
         this.#refuse(unit.act, null, unit.refusal);
         return null;
       case 'act':
+        this.#begin();
         return this.#decide(unit.act);
     }
   }
 
+  #begin(): void {
+    this.#since = performance.now();
+    this.#heldFor = 0;
+  }
+
+  #took(): void {
+    this.#parts.timings.added.observe((performance.now() - this.#since - this.#heldFor) / 1000);
+  }
+
   #decide(act: Act): Promise<void> | null {
     const { verdict } = act;
-    const decided = verdict?.policy === this.#parts.policy().version && verdict.principal === this.#principal;
+    const decided = verdict?.policy === this.#parts.policy().version && verdict.principal === this.#principal();
     if (decided && !act.decide) return this.#go(act, verdict);
     let classified: Classified | Promise<Classified>;
     try {
@@ -256,8 +287,9 @@ export class Relay implements Outlet {
     }
     if (verdict.decisions.some((decision) => decision.outcome === 'approve')) {
       if (act.hold) return this.#hold(act, verdict);
-      if (act.record && act.verdict?.approvals === undefined) {
-        // The policy began to ask for approval after the step that could be held.
+      const before = act.verdict;
+      if (act.record && (before?.approvals === undefined || changedSince(before, verdict) !== null)) {
+        // The policy began to ask for approval, or for another one, after the step that could be held.
         this.#refuse(act, verdict, {
           code: 'APPROVAL_PENDING',
           message: 'sluice: this now needs an approval; send it again from its start',
@@ -271,66 +303,38 @@ export class Relay implements Outlet {
   // ---------------------------------------------------------------- approvals
 
   async #hold(act: Act, verdict: Verdict): Promise<void> {
-    const approvals: (string | undefined)[] = [];
-    const cancel = new AbortController();
-    this.#cancelHold = cancel;
-    const signal = AbortSignal.any([cancel.signal, this.#ending.signal]);
+    let approvals: readonly (string | undefined)[];
+    const since = performance.now();
     try {
-      for (const [i, operation] of verdict.classified.operations.entries()) {
-        const decision = verdict.decisions[i]!;
-        if (decision.outcome !== 'approve' || decision.approval === undefined) {
-          approvals.push(undefined);
-          continue;
-        }
-        approvals.push(await this.#approved(act, operation, verdict, i, signal));
-      }
+      approvals = await this.#holds.approvals(act, verdict, this.#ending.signal);
     } catch (error) {
-      if (this.#ended) return;
-      const cancelled = new SluiceError('APPROVAL_CANCELLED', 'canceling statement due to user request');
-      this.#refuse(act, verdict, refusalFrom(cancel.signal.aborted ? cancelled : asSluice(error)));
+      this.#heldSince(since);
+      if (!this.#ended) this.#refuse(act, verdict, refusalFrom(asSluice(error)));
       return;
-    } finally {
-      this.#cancelHold = null;
     }
-    if (this.#ended) return;
-    // Policy or catalog may have changed while people thought about it.
-    const now = this.#verdicts.of(verdict.classified, this.#parts.policy());
-    const refusal = refusalOf(now);
-    if (refusal !== null) this.#refuse(act, now, refusal);
-    else await this.#go(act, { ...now, approvals });
+    this.#heldSince(since);
+    if (!this.#ended) await this.#goApproved(act, verdict, approvals);
   }
 
-  /** @throws SluiceError when it is not approved. */
-  async #approved(act: Act, operation: Operation, verdict: Verdict, i: number, signal: AbortSignal): Promise<string> {
-    const decision = verdict.decisions[i]!;
-    const terms = decision.approval!;
-    const parameters = act.parameters?.();
-    if (parameters === null)
-      throw new SluiceError(
-        'STATEMENT_TOO_LARGE',
-        'the parameters are larger than a reviewer is shown, so nobody can approve this',
-      );
-    const answered = await this.#parts.approve({
-      session: this.#flow.session,
-      resource: this.#resource.name,
-      operation,
-      approval: terms,
-      rule: decision.rule,
-      reason: decision.reason,
-      flowId: this.#flow.id,
-      ...(this.#opened.account === undefined ? {} : { account: this.#opened.account }),
-      ...(this.#opened.database === undefined ? {} : { database: this.#opened.database }),
-      ...(parameters === undefined ? {} : { parameters }),
-    });
-    if (answered.kind === 'granted') return answered.id;
-    if (answered.kind === 'refused') throw answered.error;
-    this.#sendNotice(
-      `sluice: ${operation.verb} is held for approval ${answered.id}`,
-      `${decision.reason}. The connection waits up to ${Math.round(terms.hold / 1000)} s; decide with: sluice approvals show ${answered.id}`,
-    );
-    const result = await answered.wait(terms.hold, signal);
-    if (result.granted) return answered.id;
-    throw result.error;
+  #heldSince(since: number): void {
+    this.#heldFor = performance.now() - since;
+    this.#parts.timings.held.observe(this.#heldFor / 1000);
+  }
+
+  /** Policy may have changed while people thought about it, and so may what the act does. */
+  async #goApproved(act: Act, shown: Verdict, approvals: readonly (string | undefined)[]): Promise<void> {
+    let classified: Classified;
+    try {
+      classified = await this.#codec.classify(act, true);
+    } catch (error) {
+      this.#refuse(act, null, this.#faultOf(error));
+      return;
+    }
+    if (this.#ended) return;
+    const verdict = this.#verdicts.of(classified, this.#parts.policy());
+    const refusal = refusalOf(verdict) ?? changedSince(shown, verdict);
+    if (refusal !== null) this.#refuse(act, verdict, refusal);
+    else await this.#go(act, { ...verdict, approvals });
   }
 
   #sendNotice(text: string, detail: string): void {
@@ -366,14 +370,32 @@ export class Relay implements Outlet {
       return null;
     }
     const { ops, durable } = recorded;
+    if (this.#upstream === null)
+      return (durable?.() ?? Promise.resolve()).then(() => this.#reach(act, verdict, ops), refuse);
     if (durable !== null) return durable().then(() => this.#forward(act, verdict, ops), refuse);
     this.#forward(act, verdict, ops);
     return null;
   }
 
+  /** Nothing was sent to the upstream's address before this: not so much as a SYN. */
+  async #reach(act: Act, verdict: Verdict, ops: readonly number[]): Promise<void> {
+    if (this.#ended) return;
+    const deadline = AbortSignal.timeout(this.#parts.limits.greeting);
+    const { socket, left } = await this.#connect(AbortSignal.any([this.#ending.signal, deadline]));
+    if (this.#ended) {
+      socket.destroy();
+      return;
+    }
+    const before = this.#attach(socket, left);
+    this.#forward(act, verdict, ops);
+    before();
+    socket.resume();
+  }
+
   #forward(act: Act, verdict: Verdict, ops: readonly number[]): void {
     if (this.#ended) return;
     this.#operations.began(ops);
+    this.#took();
     this.#toUpstream(this.#codec.forward(act, verdict, ops));
     // What the upstream said before may have waited for this.
     this.#inward.flush();
@@ -387,17 +409,20 @@ export class Relay implements Outlet {
     } catch (error) {
       told = refusalFrom(asSluice(error));
     }
+    this.#took();
     this.#toUpstream(this.#codec.refuse(act, told));
   }
 
   #toUpstream(bytes: Buffer): void {
     if (this.#ended || bytes.length === 0) return;
+    if (this.#outward === null) throw new SluiceError('INTERNAL', 'bytes for an upstream that is not connected yet');
     this.#outward.add(bytes);
     if (!this.#pumping) this.#sendUpstream();
   }
 
   #sendUpstream(): void {
-    if (!this.#outward.flush() && this.#upstream.writableLength > this.#parts.limits.ahead) this.#client.pause();
+    if (this.#outward === null || this.#outward.flush()) return;
+    if (this.#upstream !== null && this.#upstream.writableLength > this.#parts.limits.ahead) this.#client.pause();
   }
 
   // ---------------------------------------------------------------- from the upstream
@@ -408,7 +433,7 @@ export class Relay implements Outlet {
     if (this.#held.length > 0) this.#held.push({ chunk, receipt });
     else if (receipt !== null && !receipt.done) {
       this.#held.push({ chunk, receipt });
-      this.#upstream.pause();
+      this.#upstream?.pause();
       this.#await(receipt);
     } else {
       this.#relay(chunk);
@@ -434,7 +459,7 @@ export class Relay implements Outlet {
       this.#relay(chunk);
     }
     this.#flushNotice();
-    if (!this.#ended && !this.#client.writableNeedDrain) this.#upstream.resume();
+    if (!this.#ended && !this.#client.writableNeedDrain) this.#upstream?.resume();
   }
 
   #relay(chunk: Buffer): void {
@@ -446,7 +471,7 @@ export class Relay implements Outlet {
       return;
     }
     this.#inward.flush();
-    if (this.#client.writableNeedDrain) this.#upstream.pause();
+    if (this.#client.writableNeedDrain) this.#upstream?.pause();
     this.#flushNotice();
     if (!this.#busy) this.#pump();
   }
@@ -493,7 +518,7 @@ export class Relay implements Outlet {
     }
     if (this.#codec.halves && this.#busy) this.#spent = true;
     else if (this.#leaving) this.#finish();
-    else if (this.#codec.halves && !this.#upstream.destroyed) {
+    else if (this.#codec.halves && this.#upstream?.destroyed === false) {
       // It said all; the client need not have.
       this.#inward.finish();
       this.#client.end();
@@ -534,36 +559,11 @@ export class Relay implements Outlet {
     this.#ending.abort();
     if (reset) this.#client.resetAndDestroy();
     else this.#client.end();
-    this.#upstream.destroy();
+    this.#upstream?.destroy();
     // A client that does not read any more would keep the socket open for ever.
     this.#client.setTimeout(5_000, () => this.#client.destroy());
     this.#opened.close();
     const totals = { bytesIn: this.#bytesIn, bytesOut: this.#bytesOut, operations: this.#operations.count };
     this.#done(error === undefined ? totals : { ...totals, error });
   }
-}
-
-export function flowFields(flow: Flow, resource: Resource | null, opened: Opened | null): EventFields {
-  return {
-    session: flow.session.id,
-    subject: flow.session.principal.subject,
-    groups: flow.session.principal.groups,
-    ...(flow.session.principal.issuer === undefined ? {} : { issuer: flow.session.principal.issuer }),
-    flow: flow.id,
-    pid: flow.origin.pid,
-    uid: flow.origin.uid,
-    exe: flow.origin.exe,
-    cgroup: String(flow.origin.cgroupId),
-    address: flow.origin.address,
-    port: flow.origin.port,
-    ...(resource === null ? {} : { resource: resource.name, protocol: resource.protocol }),
-    ...(opened?.account === undefined ? {} : { account: opened.account }),
-    ...(opened?.database === undefined ? {} : { database: opened.database }),
-  };
-}
-
-/** Whatever was thrown as an error that can be told: faults of our own are not told in full. */
-export function asSluice(error: unknown): SluiceError {
-  if (error instanceof SluiceError) return error;
-  return new SluiceError('INTERNAL', 'sluice met a fault of its own and refused', { cause: error });
 }

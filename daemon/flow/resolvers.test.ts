@@ -18,35 +18,51 @@ after(() => {
 
 type Say = (bytes: Buffer) => void;
 
+/** Both of one port; a port that one of them gets may be taken for the other. */
+async function bound(): Promise<{ socket: Socket; stream: net.Server }> {
+  for (;;) {
+    const stream = net.createServer().listen(0, '127.0.0.1');
+    await once(stream, 'listening');
+    const socket = createSocket('udp4');
+    socket.bind((stream.address() as net.AddressInfo).port, '127.0.0.1');
+    try {
+      await once(socket, 'listening');
+    } catch (error) {
+      stream.close();
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+      continue;
+    }
+    sockets.push(socket);
+    servers.push(stream);
+    return { socket, stream };
+  }
+}
+
 /** A server that does as it likes with each question. */
 async function server(
   answer: (question: Buffer, say: Say, from: RemoteInfo) => void,
   tcp?: (question: Buffer) => Buffer,
 ) {
-  const socket = createSocket('udp4');
-  sockets.push(socket);
   const asked: Buffer[] = [];
+  const { socket, stream } = await bound();
   socket.on('message', (question, from) => {
     asked.push(question);
     answer(question, (bytes) => socket.send(bytes, from.port, from.address), from);
   });
-  socket.bind(0, '127.0.0.1');
-  await once(socket, 'listening');
-  const { port } = socket.address();
-  if (tcp !== undefined) {
-    const stream = net.createServer((client) => {
-      client.once('data', (bytes) => {
-        const reply = tcp(bytes.subarray(2));
-        const length = Buffer.alloc(2);
-        length.writeUInt16BE(reply.length);
-        // In two pieces, the second after the first was read.
-        client.write(length.subarray(0, 1), () => client.end(Buffer.concat([length.subarray(1), reply])));
-      });
+  stream.on('connection', (client) => {
+    if (tcp === undefined) {
+      client.resetAndDestroy();
+      return;
+    }
+    client.once('data', (bytes) => {
+      const reply = tcp(bytes.subarray(2));
+      const length = Buffer.alloc(2);
+      length.writeUInt16BE(reply.length);
+      // In two pieces, the second after the first was read.
+      client.write(length.subarray(0, 1), () => client.end(Buffer.concat([length.subarray(1), reply])));
     });
-    servers.push(stream);
-    stream.listen(port, '127.0.0.1');
-    await once(stream, 'listening');
-  }
+  });
+  const { port } = socket.address();
   return { host: '127.0.0.1', port, asked };
 }
 

@@ -38,6 +38,11 @@ export class Resolvers {
     this.#options = options;
   }
 
+  /** Questions that wait for an answer. */
+  get asking(): number {
+    return this.#asking;
+  }
+
   readonly ask: AskUpstream = async (question, judge) => {
     const servers = this.#options.servers();
     if (servers.length === 0)
@@ -56,11 +61,11 @@ export class Resolvers {
 }
 
 async function askAll(servers: readonly ResolverAddress[], question: Buffer, judge: Judge): Promise<Buffer> {
-  const until = Date.now() + ALL;
+  const until = performance.now() + ALL;
   let why = 'no answer in time';
   for (let round = 0; round < ROUNDS; round++) {
     for (const server of servers) {
-      const left = until - Date.now();
+      const left = until - performance.now();
       if (left <= 0) break;
       try {
         return await askOne(server, question, judge, Math.min(TRY, left));

@@ -1,6 +1,6 @@
 /** Decisions on a whole act: each of its operations is decided, and the strictest answer holds. */
 import type { Decision } from '../core/decision.ts';
-import { ERRORS, type ErrorCode, type SluiceError } from '../core/errors.ts';
+import { ERRORS, type ErrorCode, SluiceError } from '../core/errors.ts';
 import type { Policy } from '../core/policy.ts';
 import type { Principal, Session } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
@@ -78,4 +78,10 @@ export function refusalFrom(error: SluiceError): Refusal {
   if (OF_HOST.has(error.code))
     return { code: error.code, message: `sluice: ${ERRORS[error.code].what}`, hint: ERRORS[error.code].todo };
   return { code: error.code, message: error.message, hint: error.hint };
+}
+
+/** Whatever was thrown as an error that can be told: faults of our own are not told in full. */
+export function asSluice(error: unknown): SluiceError {
+  if (error instanceof SluiceError) return error;
+  return new SluiceError('INTERNAL', 'sluice met a fault of its own and refused', { cause: error });
 }

@@ -13,7 +13,7 @@ const FRESH = 1_000;
 export class HostsFile {
   readonly #path: string;
   #names: ReadonlyMap<string, readonly string[]> = new Map();
-  #looked = 0;
+  #looked = Number.NEGATIVE_INFINITY;
   #version = '';
 
   constructor(path = '/etc/hosts') {
@@ -33,7 +33,7 @@ export class HostsFile {
   }
 
   #refresh(): void {
-    const now = Date.now();
+    const now = performance.now();
     if (now - this.#looked < FRESH) return;
     this.#looked = now;
     try {

@@ -11,7 +11,7 @@ import type { Principal, Session, TokenIdentity, VerifiedToken } from '../core/p
 import { type Login, Logins } from './logins.ts';
 import type { Invitation, Provider } from './oidc/provider.ts';
 import { openToken } from './oidc/verify.ts';
-import type { Sessions } from './sessions.ts';
+import { aboutSession, type Sessions, withoutPassword } from './sessions.ts';
 
 export interface IdentitiesOptions {
   readonly providers: readonly Provider[];
@@ -29,6 +29,17 @@ export interface IdentitiesOptions {
 export interface Basis {
   readonly principal: Principal;
   readonly identity: TokenIdentity;
+}
+
+/** A session that is asked for: what is recorded when it is refused. */
+export interface Wanted {
+  /** Whose it would be. */
+  readonly uid: number;
+  /** Of the process that asks. */
+  readonly pid: number;
+  readonly command: readonly string[];
+  /** The command's program, as that process found it. Absent: as the command line names it. */
+  readonly exe?: string;
 }
 
 export type LoginStep = { readonly invitation: Invitation } | { readonly done: Principal; readonly until: number };
@@ -68,7 +79,8 @@ export class Identities {
    * What a new session of this user rests on; null: on the local mapping, which is allowed.
    * @throws SluiceError IDENTITY_REFUSED, IDENTITY_UNAVAILABLE, IDENTITY_REQUIRED, NOT_ALLOWED.
    */
-  async basisFor(uid: number, pid: number, token: string | undefined): Promise<Basis | null> {
+  async basisFor(wanted: Wanted, token: string | undefined): Promise<Basis | null> {
+    const { uid, pid, command, exe = command[0] } = wanted;
     try {
       if (token !== undefined) return this.#basis(await this.#verify(token), 'presented');
       const login = this.#logins.get(uid);
@@ -80,7 +92,18 @@ export class Identities {
           : 'give a token: --token-file FILE, or SLUICE_ID_TOKEN',
       });
     } catch (error) {
-      if (error instanceof SluiceError) this.#record({ type: 'session.refused', uid, pid, ...saying(error) });
+      if (error instanceof SluiceError)
+        this.#record({
+          ...{
+            type: 'session.refused',
+            pid,
+            uid, // none of its own is given to a session that does not begin
+            owner: uid,
+            text: command.map(withoutPassword).join(' '),
+            ...saying(error),
+          },
+          ...(exe !== undefined && { exe }),
+        });
       throw error;
     }
   }
@@ -103,9 +126,8 @@ export class Identities {
     } catch (error) {
       if (error instanceof SluiceError) {
         this.#options.sessions.note(session, error.message);
-        const { id, uid, principal } = session;
         if (error.code === 'IDENTITY_REFUSED')
-          this.#record({ type: 'session.refused', session: id, subject: principal.subject, uid, ...saying(error) });
+          this.#record({ ...aboutSession(session), type: 'session.refused', ...saying(error) });
       }
       throw error;
     }

@@ -71,7 +71,7 @@ export class LocalUsers {
   }
 
   get(uid: number): Promise<LocalUser> {
-    const now = Date.now();
+    const now = performance.now();
     const known = this.#known.get(uid);
     if (known !== undefined && known.until > now) return known.answer;
     for (const [other, { until }] of this.#known) if (until <= now) this.#known.delete(other);

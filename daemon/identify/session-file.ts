@@ -89,7 +89,7 @@ type Stored = Omit<Kept, 'session'> & { readonly session: Omit<Session, 'cgroupI
 
 /** Only what was written by `replace`, with every field that a flow's identity rests on. */
 function restore({ session, path, tokenHash, verifier, launched }: Stored): Kept {
-  const { id, principal, identity, cgroupId, uid, agentUid, pid, command, startedAt } = session;
+  const { id, principal, identity, cgroupId, uid, agentUid, pid, exe, command, startedAt } = session;
   const sound =
     /^[0-9a-f]{32}$/.test(id) &&
     isPrincipal(principal) &&
@@ -97,6 +97,7 @@ function restore({ session, path, tokenHash, verifier, launched }: Stored): Kept
     /^[0-9]+$/.test(cgroupId) &&
     Number.isInteger(uid) &&
     [agentUid, pid].every((each) => each === undefined || Number.isInteger(each)) &&
+    (exe === undefined || typeof exe === 'string') &&
     isTexts(command) &&
     Number.isFinite(startedAt) &&
     typeof path === 'string' &&
@@ -109,6 +110,7 @@ function restore({ session, path, tokenHash, verifier, launched }: Stored): Kept
       ...(identity !== undefined && { identity }),
       ...(agentUid !== undefined && { agentUid }),
       ...(pid !== undefined && { pid }),
+      ...(exe !== undefined && { exe }),
     },
     path,
     tokenHash,

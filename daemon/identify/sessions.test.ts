@@ -65,6 +65,7 @@ function begin(t: TestContext) {
       verifier: (token) => `of ${token.length}`,
       cgroups: host,
       mount: directory,
+      elapsed: () => Date.now(),
       recorder,
       onEnd: (session) => ended.push(session.id),
       onFault: (error) => faults.push(error),

@@ -6,7 +6,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SluiceError } from '../core/errors.ts';
-import type { EventInput, Recorder } from '../core/event.ts';
+import type { EventFields, EventInput, Recorder } from '../core/event.ts';
 import type { Principal, Session, TokenIdentity } from '../core/principal.ts';
 import { cgroupMount } from './process.ts';
 import { type Kept, SessionFile } from './session-file.ts';
@@ -40,6 +40,8 @@ export interface SessionsOptions {
   readonly path: string;
   readonly cgroups: Cgroups;
   readonly recorder: Recorder;
+  /** A session begins: before it is told to whoever asked for it, and so before anything runs in it. Its failure undoes all. */
+  readonly onOpen?: (session: Session) => void;
   /** A session has ended, for whatever reason: flows are closed, what was remembered for it is forgotten. Must not throw. */
   readonly onEnd: (session: Session) => void;
   readonly onFault: (error: unknown) => void;
@@ -49,6 +51,8 @@ export interface SessionsOptions {
   verifier(token: string): string;
   /** How long a new session may stay without a process, milliseconds. Default 60,000. */
   readonly launchTime?: number;
+  /** Monotonic, milliseconds. Absent: performance.now. */
+  readonly elapsed?: () => number;
 }
 
 export interface Opening {
@@ -61,6 +65,8 @@ export interface Opening {
   readonly command: readonly string[];
   /** Of the process that asks for it. */
   readonly pid?: number;
+  /** The command's program, as that process found it. */
+  readonly exe?: string;
 }
 
 export interface Opened {
@@ -81,6 +87,8 @@ interface Running {
   readonly verifier: string;
   /** Whether a process has been seen in it: an empty cgroup is over only after that. */
   launched: boolean;
+  /** Since when it is known here, by the monotonic clock. */
+  readonly since: number;
 }
 
 /** Says what it is to whoever finds it in a log. */
@@ -90,6 +98,7 @@ export class Sessions {
   readonly #options: SessionsOptions;
   readonly #file: SessionFile;
   readonly #mount: string;
+  readonly #elapsed: () => number;
   readonly #byId = new Map<string, Running>();
   readonly #byCgroup = new Map<bigint, Running>();
   /** Ids whose cgroup may be there before they are known. */
@@ -98,6 +107,7 @@ export class Sessions {
   /** @throws SluiceError STATE_FAILED when the file is there and can't be read: guessing whose flows those are is no way on. */
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.#elapsed = options.elapsed ?? (() => performance.now());
     this.#mount = options.mount ?? cgroupMount();
     this.#file = new SessionFile(options.path);
     for (const { tokenHash, ...kept } of this.#file.read()) {
@@ -143,6 +153,11 @@ export class Sessions {
     return running !== undefined && timingSafeEqual(running.tokenHash, digest(text));
   }
 
+  /** The session's cgroup, as in /proc/PID/cgroup; null when the session has ended. */
+  cgroupOf(session: Session): string | null {
+    return this.#byId.get(session.id)?.path ?? null;
+  }
+
   /** For challenge-response logins; null when the session has ended. */
   verifier(session: Session): string | null {
     return this.#byId.get(session.id)?.verifier ?? null;
@@ -157,7 +172,7 @@ export class Sessions {
     if (running?.session !== session) return;
     const renewed = { ...session, principal, identity };
     const before = session.identity?.expiredAt;
-    await this.#options.recorder.record({ ...about(renewed), type: 'session.renewed' }).durable();
+    await this.#options.recorder.record({ ...aboutSession(renewed), type: 'session.renewed' }).durable();
     // Ended while it was being recorded, by who had a reason: that stands.
     if (session.identity?.expiredAt !== before) return;
     // Nothing may be cut off or decided anew where nothing is different.
@@ -181,7 +196,11 @@ export class Sessions {
     running.session.identity = { ...session.identity, expiredAt: now };
     const keep = async () => {
       const reason = session.identity?.problem;
-      const event: EventInput = { ...about(session), type: 'session.expired', ...(reason !== undefined && { reason }) };
+      const event: EventInput = {
+        ...aboutSession(session),
+        type: 'session.expired',
+        ...(reason !== undefined && { reason }),
+      };
       await this.#options.recorder.record(event).committed();
       await this.#save();
     };
@@ -214,12 +233,12 @@ export class Sessions {
    */
   async reconcile(): Promise<void> {
     const states = new Map((await this.#options.cgroups.listSessions()).map((each) => [each.id, each]));
-    const now = Date.now();
+    const now = this.#elapsed();
     for (const running of [...this.#byId.values()]) {
       const { session } = running;
       const state = states.get(session.id);
       states.delete(session.id);
-      const young = now - session.startedAt < (this.#options.launchTime ?? 60_000);
+      const young = now - running.since < (this.#options.launchTime ?? 60_000);
       if (state === undefined) {
         // One that was opened while the list was under way is not in it.
         if (!young || running.launched) await this.#over(session.id, 'its cgroup is gone');
@@ -240,7 +259,7 @@ export class Sessions {
     }
   }
 
-  async #open(id: string, { principal, identity, uid, ownUid = false, command, pid }: Opening): Promise<Opened> {
+  async #open(id: string, { principal, identity, uid, ownUid = false, command, pid, exe }: Opening): Promise<Opened> {
     const token = TOKEN_PREFIX + randomBytes(32).toString('base64url');
     const { cgroupId, path, agent } = await this.#options.cgroups.createSession(id, uid, ownUid);
     const session: Session = {
@@ -248,6 +267,7 @@ export class Sessions {
       ...(identity !== undefined && { identity }),
       ...(agent !== undefined && { agentUid: agent.uid }),
       ...(pid !== undefined && { pid }),
+      ...(exe !== undefined && { exe }),
     };
     try {
       const other = this.#byCgroup.get(cgroupId);
@@ -262,7 +282,8 @@ export class Sessions {
         launched: false,
       });
       await this.#save();
-      await this.#options.recorder.record({ ...about(session), type: 'session.start' }).durable();
+      this.#options.onOpen?.(session);
+      await this.#options.recorder.record({ ...aboutSession(session), type: 'session.start' }).durable();
     } catch (error) {
       this.#remove(session);
       await this.#removeCgroup(id).catch(this.#options.onFault);
@@ -294,13 +315,14 @@ export class Sessions {
   async #forget(session: Session, reason: string): Promise<void> {
     try {
       await this.#save();
-      await this.#options.recorder.record({ ...about(session), type: 'session.end', reason }).committed();
+      await this.#options.recorder.record({ ...aboutSession(session), type: 'session.end', reason }).committed();
     } catch (error) {
       this.#options.onFault(error);
     }
   }
 
-  #insert(running: Running): void {
+  #insert(kept: Omit<Running, 'since'>): void {
+    const running = { ...kept, since: this.#elapsed() };
     this.#byId.set(running.session.id, running);
     this.#byCgroup.set(running.session.cgroupId, running);
   }
@@ -346,7 +368,7 @@ function isPopulated(path: string): boolean {
 }
 
 /** Connection URLs carry passwords, and a command line is shown and recorded. */
-function withoutPassword(word: string): string {
+export function withoutPassword(word: string): string {
   return word.replace(/(\w:\/\/[^\s:/@]*):[^\s/@]*@/g, '$1:***@');
 }
 
@@ -354,15 +376,18 @@ function digest(token: string): Buffer {
   return createHash('sha256').update(token).digest();
 }
 
-function about(session: Session) {
-  const { id, principal, uid, pid, cgroupId, command } = session;
+/** What every event about a session has. */
+export function aboutSession(session: Session): EventFields {
+  const { id, principal, uid, agentUid = uid, pid, command, exe = command[0], cgroupId } = session;
   return {
     session: id,
     subject: principal.subject,
     groups: principal.groups,
     ...(principal.issuer !== undefined && { issuer: principal.issuer }),
     ...(pid !== undefined && { pid }),
-    uid,
+    uid: agentUid,
+    owner: uid,
+    ...(exe !== undefined && { exe }),
     cgroup: String(cgroupId),
     text: command.join(' '),
   };

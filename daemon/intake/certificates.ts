@@ -94,9 +94,7 @@ export class CertificateAuthority {
     }
     const id = wanted.join(' ');
     const cached = this.#leaves.get(id);
-    const leaf = (cached ?? this.#mint(wanted)).then((made) =>
-      made.notAfter - Date.now() < LEAF_RENEWAL ? this.#mint(wanted) : made,
-    );
+    const leaf = (cached ?? this.#mint(wanted)).then((made) => (isFresh(made) ? made : this.#mint(wanted)));
     this.#leaves.delete(id);
     this.#leaves.set(id, leaf);
     leaf.catch(() => this.#leaves.delete(id));
@@ -145,6 +143,12 @@ export class CertificateAuthority {
       notAfter,
     };
   }
+}
+
+/** Neither about to end nor, where the clock was set back since, of a time that is yet to come. */
+function isFresh({ notAfter }: Leaf): boolean {
+  const left = notAfter - Date.now();
+  return left >= LEAF_RENEWAL && left <= LEAF_LIFETIME + SKEW;
 }
 
 async function create(folder: string, files: { cert: string; key: string }): Promise<void> {

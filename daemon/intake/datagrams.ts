@@ -7,6 +7,7 @@ import { SluiceError } from '../core/errors.ts';
 import type { Recorder } from '../core/event.ts';
 import type { Origin, Session } from '../core/principal.ts';
 import type { KernelOrigin } from './kernel.ts';
+import type { Kind } from './sockets.ts';
 import { turnedAway } from './turned-away.ts';
 
 export interface DatagramArrival {
@@ -27,12 +28,6 @@ export interface DatagramsOptions {
   onFault(error: unknown): void;
 }
 
-const SOCKETS = [
-  { type: 'udp4', address: '127.0.0.1' },
-  { type: 'udp6', address: '::1' },
-] as const;
-/** Bytes that wait while the daemon is busy. */
-const ROOM = 1024 * 1024;
 /** Datagrams without an origin are recorded at most so often, milliseconds. */
 const QUIET = 1_000;
 /** Those that count as sent twice: a client that asks several servers from one socket sends the same bytes to each. */
@@ -43,32 +38,20 @@ export class Datagrams {
   readonly #sockets: Socket[] = [];
   readonly #recent = new Set<string>();
   #dropped = 0;
-  #told = 0;
+  #told = Number.NEGATIVE_INFINITY;
 
   constructor(options: DatagramsOptions) {
     this.#options = options;
   }
 
-  /** Rejects when the port is taken; nothing is open then. */
-  async bind(port: number): Promise<void> {
-    try {
-      for (const { type, address } of SOCKETS) {
-        const socket = createSocket({ type, ipv6Only: type === 'udp6' });
-        this.#sockets.push(socket);
-        await new Promise<void>((resolve, reject) => {
-          socket.once('error', reject);
-          socket.bind({ port, address, exclusive: true }, () => {
-            socket.off('error', reject);
-            resolve();
-          });
-        });
-        socket.on('error', (error) => this.#options.onFault(error));
-        socket.on('message', (bytes, from) => this.#receive(socket, bytes, from));
-        socket.setRecvBufferSize(ROOM);
-      }
-    } catch (error) {
-      this.close();
-      throw error;
+  async bind(descriptors: ReadonlyMap<Kind, number>): Promise<void> {
+    for (const type of ['udp4', 'udp6'] as const) {
+      const fd = descriptors.get(type);
+      if (fd === undefined) continue;
+      const socket = await open(type, fd);
+      this.#sockets.push(socket);
+      socket.on('error', (error) => this.#options.onFault(error));
+      socket.on('message', (bytes, from) => this.#receive(socket, bytes, from));
     }
   }
 
@@ -115,7 +98,7 @@ export class Datagrams {
   /** Anybody on the host can send these as fast as he likes: they must not fill the record. */
   #drop(from: RemoteInfo): void {
     this.#dropped++;
-    const now = Date.now();
+    const now = performance.now();
     if (now - this.#told < QUIET) return;
     this.#told = now;
     const count = this.#dropped;
@@ -123,4 +106,15 @@ export class Datagrams {
     const text = `${count === 1 ? 'a datagram came that the kernel' : `${count} datagrams came that the kernel`} did not redirect, the last from ${from.address} port ${from.port}`;
     turnedAway(this.#options, null, new SluiceError('FLOW_UNKNOWN', text));
   }
+}
+
+function open(type: 'udp4' | 'udp6', fd: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = createSocket({ type, ipv6Only: type === 'udp6' });
+    socket.once('error', reject);
+    socket.bind({ fd, exclusive: true }, () => {
+      socket.off('error', reject);
+      resolve(socket);
+    });
+  });
 }

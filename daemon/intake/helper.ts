@@ -64,11 +64,24 @@ export interface Helper {
   /** Kills what is in the session and removes its cgroup. */
   endSession(id: string): Promise<void>;
   listSessions(): Promise<HostSession[]>;
-  /** Moves this process into the daemon's cgroup. To be done before a socket is made that agents shall reach. */
+  /** Moves this process into the daemon's cgroup, for good: a server that stands in for the daemon. */
   enterDaemonCgroup(): Promise<void>;
+  /**
+   * Does `work` within the daemon's cgroup: sockets that agents shall reach have to be made there. The process is back where
+   * it was when this settles.
+   */
+  inDaemonCgroup<T>(work: () => T): Promise<T>;
   status(): Promise<HelperStatus>;
+  /** How full the kernel's maps are. */
+  maps(): Promise<MapFill[]>;
   /** What was done to the programs behind the helper's back after that time, oldest first. */
   incidents(after: number): Promise<Incident[]>;
+}
+
+export interface MapFill {
+  readonly name: string;
+  readonly entries: number;
+  readonly most: number;
 }
 
 /** Something that the helper noticed, and put back or could not. */
@@ -98,9 +111,14 @@ export function openHelper(path: string): Helper {
     async enterDaemonCgroup() {
       await ask(path, 'daemon');
     },
+    inDaemonCgroup: (work) => within(path, work),
     async incidents(after) {
       const listing = await ask(path, `incidents ${after}`);
       return listing === '' ? [] : listing.split('\n').map((line) => parseIncident(line) ?? fail(garbled(path)));
+    },
+    async maps() {
+      const listing = await ask(path, 'maps');
+      return listing === '' ? [] : listing.split('\n').map((line) => parseMap(line) ?? fail(garbled(path)));
     },
     async status() {
       try {
@@ -116,6 +134,12 @@ export function openHelper(path: string): Helper {
 function parseIncident(line: string): Incident | null {
   const match = /^(\d+) (.+)$/.exec(line);
   return match ? { at: Number(match[1]), text: match[2] ?? '' } : null;
+}
+
+/** `NAME ENTRIES MOST` */
+function parseMap(line: string): MapFill | null {
+  const match = /^(\w+) (\d+) (\d+)$/.exec(line);
+  return match ? { name: match[1] ?? '', entries: Number(match[2]), most: Number(match[3]) } : null;
 }
 
 /** `ID CGROUP-ID UID populated|empty` */
@@ -135,9 +159,7 @@ async function ask(path: string, request: string): Promise<string> {
   const end = lines.pop() === '' ? (lines.pop() ?? '') : ''; // without its newline an answer is not whole
   if (end === 'ok') return lines.join('\n');
   if (lines.length === 0 && end.startsWith('ok ')) return end.slice('ok '.length);
-  const refusal = /^error ([A-Z]+) (.*)$/.exec(end);
-  if (!refusal) throw garbled(path);
-  throw refused(request, refusal[1] ?? '', refusal[2] ?? '');
+  throw answered(request, `${end}\n`, path);
 }
 
 function refused(request: string, code: string, text: string): SluiceError {
@@ -152,6 +174,8 @@ function refused(request: string, code: string, text: string): SluiceError {
       return new SluiceError('AGENT_UID_UNAVAILABLE', message);
     case 'HOOK':
       return new SluiceError('KERNEL_UNSUPPORTED', message);
+    case 'HOMELESS':
+      return new SluiceError('HELPER_UNREACHABLE', message, { hint: 'try again in some seconds' });
     case 'LIMIT':
     case 'TIMEOUT':
       return new SluiceError('HELPER_UNREACHABLE', message, { hint: 'try again when it is less busy' });
@@ -170,7 +194,24 @@ function fail(error: SluiceError): never {
   throw error;
 }
 
-function exchange(path: string, request: string): Promise<string> {
+/** `listen` is answered twice: when this process is there, and, after its end of the connection was closed, when it is back. */
+async function within<T>(path: string, work: () => T): Promise<T> {
+  let result: { readonly value: T } | null = null;
+  const text = await exchange(path, 'listen', (first) => {
+    if (first !== 'ok\n') throw answered('listen', first, path);
+    result = { value: work() };
+  });
+  if (result === null || text !== 'ok\nok\n') throw answered('listen', text.replace(/^ok\n/, ''), path);
+  return (result as { readonly value: T }).value;
+}
+
+function answered(request: string, text: string, path: string): SluiceError {
+  const refusal = /^error ([A-Z]+) (.*)\n$/.exec(text);
+  return refusal ? refused(request, refusal[1] ?? '', refusal[2] ?? '') : garbled(path);
+}
+
+/** @param first what is done with the first line of the answer; then this end is closed */
+function exchange(path: string, request: string, first?: (text: string) => void): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);
     const chunks: Buffer[] = [];
@@ -187,10 +228,20 @@ function exchange(path: string, request: string): Promise<string> {
     // A refusal may come before the request was read; what there is of it is read first, then the reset.
     socket.on('error', (error) => (bytes > 0 ? done() : lose(error.message, error)));
     socket.on('connect', () => socket.write(`${request}\n`));
+    let begun = first === undefined;
     socket.on('data', (chunk) => {
       bytes += chunk.length;
-      if (bytes > ANSWER_MAX) lose('its answer is too long');
-      else chunks.push(chunk);
+      if (bytes > ANSWER_MAX) return lose('its answer is too long');
+      chunks.push(chunk);
+      if (begun || !chunk.includes(10)) return;
+      begun = true;
+      try {
+        first?.(Buffer.concat(chunks).toString('utf8'));
+        socket.end();
+      } catch (error) {
+        socket.destroy();
+        reject(error);
+      }
     });
     socket.on('end', done);
   });

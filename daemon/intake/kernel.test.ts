@@ -8,7 +8,16 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import koffi from 'koffi';
 import { addressText } from './address.ts';
-import { decodeOrigin, ORIGIN_LAYOUT, openKernel } from './kernel.ts';
+import {
+  decodeOrigin,
+  decodeRefusal,
+  decodeUnixName,
+  encodeUnixName,
+  ORIGIN_LAYOUT,
+  openKernel,
+  REFUSED_LAYOUT,
+  UNIX_NAME_LAYOUT,
+} from './kernel.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const LIBRARY = join(ROOT, 'build/native/libsluice.so');
@@ -17,9 +26,11 @@ before(() => {
   execFileSync('make', ['-s', '-C', join(ROOT, 'native'), 'lib'], { stdio: ['ignore', 'ignore', 'inherit'] });
 });
 
-test('the layout of an origin is the one that the C compiler made', () => {
+test('the layout of what is shared is the one that the C compiler made', () => {
   const layout = koffi.load(LIBRARY).func('const char *sluice_layout(void)');
-  const lines = Object.entries(ORIGIN_LAYOUT).map(([field, [offset, size]]) => `${field} ${offset} ${size}\n`);
+  const lines = Object.entries({ ...ORIGIN_LAYOUT, ...UNIX_NAME_LAYOUT, ...REFUSED_LAYOUT }).map(
+    ([field, [offset, size]]) => `${field} ${offset} ${size}\n`,
+  );
   assert.equal(layout(), lines.join(''));
 });
 
@@ -41,6 +52,15 @@ function withExe(text: string): Buffer {
   return bytes;
 }
 
+test('the name of a UNIX socket goes to the kernel and back, and none that is too long', () => {
+  for (const name of ['/run/postgresql/.s.PGSQL.5432', '@abstract', '@', `/${'x'.repeat(107)}`, '@/tmp/.X11-unix/X0']) {
+    const given = { cgroupId: 0x1_0000_0311n, name };
+    assert.deepEqual(decodeUnixName(encodeUnixName(given)), given);
+  }
+  assert.equal(encodeUnixName({ cgroupId: 1n, name: '@ab' }).toString('hex', 8, 16), '0300000000616200');
+  assert.throws(() => encodeUnixName({ cgroupId: 1n, name: `/${'x'.repeat(108)}` }), /too long/);
+});
+
 test('an origin is read field by field', () => {
   assert.deepEqual(decodeOrigin(withExe('python3.11\0bin\0usr\0\0')), {
     pid: 4242,
@@ -51,6 +71,19 @@ test('an origin is read field by field', () => {
     address: '198.51.100.23',
     port: 5433,
   });
+});
+
+test('a refusal is read field by field', () => {
+  const bytes = Buffer.alloc(REFUSED_LAYOUT.sluice_refused[1]);
+  encodeUnixName({ cgroupId: 0x1_0000_0312n, name: '@tracer' }).copy(bytes, REFUSED_LAYOUT['key.name'][0]);
+  bytes.writeUInt16LE(1, REFUSED_LAYOUT['key.kind'][0]);
+  bytes.writeBigUInt64LE(0x1_0000_0001n, REFUSED_LAYOUT['refusal.count'][0]);
+  withExe('python3.11\0bin\0usr\0\0').copy(bytes, REFUSED_LAYOUT['refusal.first'][0]);
+  const { kind, name, count, first } = decodeRefusal(bytes);
+  assert.deepEqual([kind, name, count], ['unix', '@tracer', 4_294_967_297]);
+  assert.deepEqual([first.pid, first.exe, first.cgroupId], [4242, '/usr/bin/python3.11', 0x1_0000_0312n]);
+  bytes.writeUInt16LE(77, REFUSED_LAYOUT['key.kind'][0]);
+  assert.throws(() => decodeRefusal(bytes), { code: 'INTERNAL' });
 });
 
 test('a path that was too long says so, and one that is unknown is asked of /proc', () => {

@@ -28,7 +28,34 @@ export const ORIGIN_LAYOUT = {
   exe: [88, 256],
 } as const satisfies Record<string, readonly [offset: number, size: number]>;
 
+/** `struct sluice_unix_name`, in the same way. */
+export const UNIX_NAME_LAYOUT = {
+  sluice_unix_name: [0, 120],
+  session: [0, 8],
+  length: [8, 4],
+  name: [12, 108],
+} as const satisfies Record<string, readonly [offset: number, size: number]>;
+
+/** `struct sluice_refused`, in the same way. */
+export const REFUSED_LAYOUT = {
+  sluice_refused: [0, 480],
+  'key.name': [0, 120],
+  'key.kind': [120, 2],
+  'refusal.count': [128, 8],
+  'refusal.first': [136, 344],
+} as const satisfies Record<string, readonly [offset: number, size: number]>;
+
 const L = ORIGIN_LAYOUT;
+const U = UNIX_NAME_LAYOUT;
+const R = REFUSED_LAYOUT;
+/** `enum sluice_refusal_kind`, from 1. */
+const REFUSAL_KINDS = ['unix', 'further unix', 'connections', 'datagrams', 'session'] as const;
+/** Taken at once from the kernel. */
+const REFUSALS_AT_ONCE = 64;
+/** More than the map has room for: a walk that others change may begin again. */
+const MAX_UNIX_NAMES = 65_536;
+/** errno(3): the map is full. */
+const E2BIG = 7;
 const ERROR_BYTES = 512;
 const PEER_BYTES = 12;
 
@@ -42,6 +69,26 @@ export interface Peer {
 /** What the kernel knows of an origin: all but its names. */
 export type KernelOrigin = Omit<Origin, 'names'>;
 
+/** A UNIX socket of the host that one session may speak to: `/path`, or `@name` for an abstract one. */
+export interface UnixName {
+  readonly cgroupId: bigint;
+  readonly name: string;
+}
+
+/** What the kernel refused to one session in about a second. */
+export interface KernelRefusal {
+  /**
+   * unix: the socket of `name`. further unix: other sockets, beyond those that are counted by name. connections, datagrams:
+   * more than a session may have. session: connections and datagrams of a session that there is no room to count for.
+   */
+  readonly kind: (typeof REFUSAL_KINDS)[number];
+  /** Of kind unix: as UnixName has it; '' for a socket that has none. */
+  readonly name: string;
+  readonly count: number;
+  /** Who it was the first time; of connections and datagrams also where to. */
+  readonly first: KernelOrigin;
+}
+
 export interface Kernel {
   /**
    * Whose connection the accepted socket is, or null when the kernel redirected no such connection: refuse it then.
@@ -54,14 +101,29 @@ export interface Kernel {
    * @throws SluiceError INTERNAL when the lookup itself failed
    */
   datagram(address: string, port: number, bytes: Buffer): KernelOrigin | null;
+  /** Tells the maps of this helper from others, in which the listeners would not be known. @throws SluiceError INTERNAL */
+  mapsId(): number;
   /**
    * Turns agents' connections and datagrams to this port of 127.0.0.1 and ::1, where this process must listen from within
    * the daemon's cgroup. 0 refuses them.
    * @throws SluiceError INTERNAL
    */
   setListener(port: number): void;
+  /**
+   * Lets a session speak to a UNIX socket of the host, or no more; connections that there are go on.
+   * @throws SluiceError INTERNAL when the map is full, or does not take the name
+   */
+  allowUnix(name: UnixName, allow: boolean): void;
+  /** What is allowed to single sessions. @throws SluiceError INTERNAL */
+  unixNames(): UnixName[];
+  /** What was refused until about a second ago and was not taken before. @throws SluiceError INTERNAL */
+  refusals(): KernelRefusal[];
+  /** How many more there were, for which there was no room. @throws SluiceError INTERNAL */
+  refusalsLost(): number;
   /** Process at the other end of an accepted UNIX socket, as it was when it connected; null when it can't be told. */
   peer(fd: number): Peer | null;
+  /** Whether that process has ended, so that its number may be another's. Kernels before 6.5 can't tell: false. */
+  peerIsGone(fd: number): boolean;
   /** cgroup v2 path of a process as in /proc/PID/cgroup, or null when it is gone or unreadable. */
   cgroupOfPid(pid: number): string | null;
   close(): void;
@@ -81,8 +143,14 @@ export function openKernel({ pinDir, library }: KernelOptions): Kernel {
   const close = lib.func('void sluice_close(void *)');
   const originOf = lib.func('int sluice_origin_of(void *, int, _Out_ uint8 *)');
   const datagramOf = lib.func('int sluice_datagram_of(void *, str, uint, const uint8 *, size_t, _Out_ uint8 *)');
+  const mapsId = lib.func('int64_t sluice_maps_id(void *)');
   const setListener = lib.func('int sluice_set_listener(void *, uint)');
+  const unixAllow = lib.func('int sluice_unix_allow(void *, const uint8 *, int)');
+  const unixNext = lib.func('int sluice_unix_next(void *, const uint8 *, _Out_ uint8 *)');
+  const refusalsOf = lib.func('int sluice_refusals(void *, _Out_ uint8 *, uint)');
+  const lostOf = lib.func('int sluice_refusals_lost(void *, _Out_ uint8 *)');
   const peerOf = lib.func('int sluice_peer(int, _Out_ uint8 *)');
+  const peerIsGone = lib.func('int sluice_peer_is_gone(int)');
 
   const reason = Buffer.alloc(ERROR_BYTES);
   let handle: unknown = open(pinDir, reason, reason.length);
@@ -104,14 +172,61 @@ export function openKernel({ pinDir, library }: KernelOptions): Kernel {
       if (found < 0) raise(`cannot look up the origin of a datagram from ${address} port ${port}: errno ${-found}`);
       return found === 0 ? null : decodeOrigin(record);
     },
+    mapsId() {
+      const id = Number(mapsId(opened()));
+      return id > 0 ? id : raise(`cannot inspect the maps: errno ${-id}`);
+    },
     setListener(port) {
       const status: number = setListener(opened(), port);
       if (status < 0) raise(`cannot set the listener to port ${port}: errno ${-status}`);
+    },
+    allowUnix(name, allow) {
+      const status: number = unixAllow(opened(), encodeUnixName(name), allow ? 1 : 0);
+      if (status === -E2BIG)
+        raise(
+          `the kernel has no room for another UNIX socket of a session: ${name.name} of cgroup ${name.cgroupId} stays closed`,
+        );
+      if (status < 0)
+        raise(
+          `cannot ${allow ? 'allow' : 'close'} the UNIX socket ${name.name} of cgroup ${name.cgroupId}: errno ${-status}`,
+        );
+    },
+    unixNames() {
+      const names: UnixName[] = [];
+      let after: Buffer | null = null;
+      for (let n = 0; n < MAX_UNIX_NAMES; n++) {
+        const next = Buffer.alloc(U.sluice_unix_name[1]);
+        const found: number = unixNext(opened(), after, next);
+        if (found < 0) raise(`cannot list the UNIX sockets that are allowed: errno ${-found}`);
+        if (found === 0) break;
+        const name = decodeUnixName(next);
+        if (name.cgroupId !== 0n) names.push(name);
+        after = next;
+      }
+      return names;
+    },
+    refusals() {
+      const all: KernelRefusal[] = [];
+      const bytes = Buffer.alloc(REFUSALS_AT_ONCE * R.sluice_refused[1]);
+      for (;;) {
+        const count: number = refusalsOf(opened(), bytes, REFUSALS_AT_ONCE);
+        if (count < 0) raise(`cannot take what the kernel refused: errno ${-count}`);
+        for (let i = 0; i < count; i++)
+          all.push(decodeRefusal(bytes.subarray(i * R.sluice_refused[1], (i + 1) * R.sluice_refused[1])));
+        if (count < REFUSALS_AT_ONCE) return all;
+      }
+    },
+    refusalsLost() {
+      const bytes = Buffer.alloc(8);
+      const status: number = lostOf(opened(), bytes);
+      if (status < 0) raise(`cannot read how many refusals the kernel could not count: errno ${-status}`);
+      return Number(bytes.readBigUInt64LE());
     },
     peer(fd) {
       if (peerOf(fd, credentials) < 0) return null;
       return { pid: credentials.readUInt32LE(0), uid: credentials.readUInt32LE(4), gid: credentials.readUInt32LE(8) };
     },
+    peerIsGone: (fd) => peerIsGone(fd) !== 0,
     cgroupOfPid,
     close() {
       if (handle) close(handle);
@@ -133,16 +248,50 @@ function raise(message: string): never {
 }
 
 /** `bytes` is one `struct sluice_origin`. Its path of the executable is the kernel's; /proc is asked where it has none. */
-export function decodeOrigin(bytes: Buffer): KernelOrigin {
+export function decodeOrigin(bytes: Buffer, unknownExe: (pid: number) => string = exeOfPid): KernelOrigin {
   const pid = bytes.readUInt32LE(L.pid[0]);
   return {
     pid,
     uid: bytes.readUInt32LE(L.uid[0]),
     cgroupId: bytes.readBigUInt64LE(L.cgroup_id[0]),
     comm: cString(bytes.subarray(L.comm[0], L.comm[0] + L.comm[1])),
-    exe: exeOf(bytes) || exeOfPid(pid),
+    exe: exeOf(bytes) || unknownExe(pid),
     address: addressText(bytes, L.address[0]),
     port: bytes.readUInt16LE(L.port[0]),
+  };
+}
+
+/** @throws SluiceError INTERNAL for a name of more bytes than an address has. */
+export function encodeUnixName({ cgroupId, name }: UnixName): Buffer {
+  const bytes = Buffer.alloc(U.sluice_unix_name[1]);
+  const text = Buffer.from(name.replace(/^@/, '\0'));
+  if (text.length > U.name[1]) raise(`the name of a UNIX socket is too long: ${name}`);
+  bytes.writeBigUInt64LE(cgroupId, U.session[0]);
+  bytes.writeUInt32LE(text.length, U.length[0]);
+  text.copy(bytes, U.name[0]);
+  return bytes;
+}
+
+export function decodeUnixName(bytes: Buffer): UnixName {
+  const length = Math.min(bytes.readUInt32LE(U.length[0]), U.name[1]);
+  return {
+    cgroupId: bytes.readBigUInt64LE(U.session[0]),
+    name: bytes.toString('utf8', U.name[0], U.name[0] + length).replace(/^\0/, '@'),
+  };
+}
+
+export function decodeRefusal(bytes: Buffer): KernelRefusal {
+  const [at, size] = R['refusal.first'];
+  return {
+    kind:
+      REFUSAL_KINDS[bytes.readUInt16LE(R['key.kind'][0]) - 1] ?? raise('the kernel refused for a reason unknown here'),
+    name: decodeUnixName(bytes.subarray(R['key.name'][0])).name,
+    count: Number(bytes.readBigUInt64LE(R['refusal.count'][0])),
+    first: {
+      // By now the number may be another process's, so /proc is not asked.
+      ...decodeOrigin(bytes.subarray(at, at + size), () => ''),
+      cgroupId: bytes.readBigUInt64LE(R['key.name'][0]),
+    },
   };
 }
 

@@ -1,6 +1,7 @@
 /**
- * Where redirected connections arrive: one port on both loopback addresses. The kernel says of each accepted socket who
- * made it and where it meant to go; one of which it says nothing, or which no session is behind, gets no further.
+ * Where redirected connections arrive: one port on both loopback addresses, or on the one that the host has. The kernel says
+ * of each accepted socket who made it and where it meant to go; one of which it says nothing, or which no session is behind,
+ * gets no further.
  */
 import { randomBytes } from 'node:crypto';
 import net from 'node:net';
@@ -9,6 +10,7 @@ import type { Recorder } from '../core/event.ts';
 import type { Flow, Session } from '../core/principal.ts';
 import type { Datagrams } from './datagrams.ts';
 import type { KernelOrigin } from './kernel.ts';
+import type { Sockets } from './sockets.ts';
 import { turnedAway } from './turned-away.ts';
 
 export interface Arrival {
@@ -21,49 +23,39 @@ export interface ListenerOptions {
   origin(fd: number): KernelOrigin | null;
   session(cgroupId: bigint): Session | null;
   names(session: string, address: string): readonly string[];
-  /** Opened at the same port. */
+  /** Of the same port. */
   readonly datagrams: Pick<Datagrams, 'bind' | 'close'>;
   readonly recorder: Recorder;
   arrive(arrival: Arrival): void;
   onFault(error: unknown): void;
   /** Connections at once. */
   readonly limit: number;
+  /** Of these, for one session. */
+  readonly sessionLimit: number;
 }
 
-const LOOPBACK = ['127.0.0.1', '::1'] as const;
-/** Ports that are tried until one is free on both addresses. */
-const TRIES = 50;
+/** Connections that wait to be accepted, on each address. */
+const BACKLOG = 1024;
 
 export class Listener {
   readonly #options: ListenerOptions;
   readonly #servers: net.Server[] = [];
   #open = 0;
+  /** By session; those without a connection are not in it. */
+  readonly #of = new Map<string, number>();
   port = 0;
 
   constructor(options: ListenerOptions) {
     this.#options = options;
   }
 
-  /** `port` 0: any that is free. @throws SluiceError CONFIG_INVALID. */
-  async listen(port: number): Promise<number> {
-    for (let tries = 0; ; tries++) {
-      try {
-        const first = await this.#bind(LOOPBACK[0], port);
-        this.port = (first.address() as net.AddressInfo).port;
-        await this.#bind(LOOPBACK[1], this.port);
-        await this.#options.datagrams.bind(this.port);
-        return this.port;
-      } catch (cause) {
-        this.close();
-        if (port !== 0 || tries === TRIES) {
-          throw new SluiceError(
-            'CONFIG_INVALID',
-            `could not listen on port ${port} of the loopback addresses, TCP and UDP: ${(cause as Error).message}`,
-            { cause },
-          );
-        }
-      }
+  async listen({ port, descriptors }: Sockets): Promise<void> {
+    this.port = port;
+    for (const kind of ['tcp4', 'tcp6'] as const) {
+      const fd = descriptors.get(kind);
+      if (fd !== undefined) await this.#serve(fd);
     }
+    await this.#options.datagrams.bind(descriptors);
   }
 
   close(): void {
@@ -71,17 +63,18 @@ export class Listener {
     this.#options.datagrams.close();
   }
 
-  #bind(host: string, port: number): Promise<net.Server> {
+  #serve(fd: number): Promise<void> {
     const server = net.createServer({ pauseOnConnect: true, noDelay: true, keepAlive: true }, (socket) =>
       this.#accept(socket),
     );
     return new Promise((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ host, port, backlog: 1024, ipv6Only: true }, () => {
+      // The number of connections that wait is given anew with each listen(2).
+      server.listen({ fd, backlog: BACKLOG }, () => {
         server.off('error', reject);
         server.on('error', (error) => this.#options.onFault(error));
         this.#servers.push(server);
-        resolve(server);
+        resolve();
       });
     });
   }
@@ -97,6 +90,8 @@ export class Listener {
       const fd = (socket as unknown as { _handle: { fd: number } | null })._handle?.fd ?? -1;
       origin = fd < 0 ? null : this.#options.origin(fd);
       const session = this.#admit(origin);
+      this.#count(session.id, 1);
+      socket.once('close', () => this.#count(session.id, -1));
       const names = this.#options.names(session.id, origin!.address);
       const id = randomBytes(8).toString('hex');
       const flow: Flow = { id, session, origin: { ...origin!, names }, startedAt: Date.now() };
@@ -117,7 +112,15 @@ export class Listener {
     const session = this.#options.session(origin.cgroupId);
     if (session === null)
       throw new SluiceError('FLOW_NO_SESSION', `no session has the cgroup ${origin.cgroupId} of process ${origin.pid}`);
+    if ((this.#of.get(session.id) ?? 0) >= this.#options.sessionLimit)
+      throw new SluiceError('FLOW_LIMIT', `the session has ${this.#options.sessionLimit} connections open already`);
     return session;
+  }
+
+  #count(session: string, change: 1 | -1): void {
+    const count = (this.#of.get(session) ?? 0) + change;
+    if (count === 0) this.#of.delete(session);
+    else this.#of.set(session, count);
   }
 }
 

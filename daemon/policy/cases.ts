@@ -1,17 +1,27 @@
 /** Cases kept beside a policy in `*.test.yaml`: who does what, and what has to come of it. */
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
 import type { Decision } from '../core/decision.ts';
 import { SluiceError } from '../core/errors.ts';
 import type { Obligations } from '../core/mask.ts';
-import { EFFECTS, type Operation } from '../core/operation.ts';
+import type { Operation } from '../core/operation.ts';
 import type { Question } from '../core/policy.ts';
 import type { Principal } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
-import { type Diagnostic, diagnosticText, suggest } from './diagnostic.ts';
+import { type Case, checkCase, testFile } from './case-file.ts';
+import { type Diagnostic, diagnosticText } from './diagnostic.ts';
 import { validate } from './issues.ts';
 import type { CompiledPolicy } from './policy.ts';
+import {
+  type Connector,
+  decideName,
+  didYouMean,
+  nothingThere,
+  plainName,
+  resourceMet,
+  saidOf,
+  sessionOf,
+} from './reach.ts';
 import { parseSource, readPaths, reporter } from './source.ts';
 
 /** Makes operations of a text in the resource's language, which runs nowhere. */
@@ -30,54 +40,13 @@ export interface Classified {
   refused?(obligations: Obligations): string | null;
 }
 
-const name = z.string().trim().min(1).max(200);
-const access = z.strictObject({
-  effect: z.enum(EFFECTS),
-  object: name.optional().describe('Absent: the effect is on no named object.'),
-  behind: z.array(name).optional(),
-  columns: z.array(name).optional(),
-});
-
-const testCase = z.strictObject({
-  name,
-  who: z.strictObject({
-    subject: name.optional().describe('Absent: `test`.'),
-    groups: z.array(name).default([]).describe('Absent or empty: in no group.'),
-  }),
-  on: name,
-  sql: z.string().min(1).optional().describe('The act as text, in whatever language the resource speaks.'),
-  operation: z
-    .strictObject({
-      verb: name.default('TEST'),
-      effects: z
-        .array(z.enum(EFFECTS))
-        .default([])
-        .describe('Each on each of tables; on no object where there are none.'),
-      tables: z.array(name).default([]),
-      accesses: z.array(access).default([]).describe('Further accesses, one by one.'),
-      functions: z.array(name).default([]),
-      text: z.string().default(''),
-      unclassified: name.optional(),
-    })
-    .optional()
-    .describe('The act by what it does: needs no classifier.'),
-  at: z.iso.datetime().optional().describe('When it is asked, for conditions on time. Absent: now.'),
-  expect: z
-    .enum(['allow', 'deny', 'approve'])
-    .describe('deny also for what masks or the protocol refuse, whatever rules say.'),
-  rule: name.nullish().describe('The rule that has to decide; null: none. Absent: any.'),
-  masked: z
-    .array(name)
-    .optional()
-    .describe('Result columns that have to come back masked, in any order, and no other. Absent: not looked at.'),
-});
-
-export const testFile = z.strictObject({
-  apiVersion: z.literal('sluice/v1'),
-  cases: z.array(testCase).min(1),
-});
-
-type Case = z.output<typeof testCase>;
+/** What makes operations for cases. */
+export interface Makers {
+  /** Of texts. Absent: only operations given by effect can be decided. */
+  readonly classifier?: Classifier;
+  /** Of connections to what passes unread, by protocol. */
+  readonly connectors?: Readonly<Record<string, Connector>>;
+}
 
 export interface CaseResult {
   readonly file: string;
@@ -107,7 +76,7 @@ export function testFiles(paths: readonly string[]): string[] {
 export async function runCases(
   file: string,
   policy: CompiledPolicy,
-  classifier: Classifier | undefined,
+  makers: Makers,
   now: () => number,
 ): Promise<CaseResult[]> {
   const found: Diagnostic[] = [];
@@ -115,21 +84,17 @@ export async function runCases(
   const report = reporter(source, found);
   const suite = found.length === 0 ? validate(testFile, source.data, report) : null;
   suite?.cases.forEach((one, i) => {
-    if (!policy.resources.has(one.on))
-      report(
-        ['cases', i, 'on'],
-        `there is no resource ${JSON.stringify(one.on)}`,
-        suggest(one.on, policy.resources.keys()),
-      );
-    if ((one.sql === undefined) === (one.operation === undefined))
-      report(['cases', i], 'needs sql or operation, one of them');
+    checkCase(one, ['cases', i], policy, report);
+    const met = one.connect === undefined ? null : resourceMet(policy, one.connect.to);
+    if (met !== null && !isConnectable(met, makers))
+      report(['cases', i, 'connect', 'to'], decidedByOperation(met), { suggestion: 'on: with sql or operation' });
   });
   if (suite === null || found.length > 0) throw new SluiceError('POLICY_INVALID', found.map(diagnosticText).join('\n'));
   const results: CaseResult[] = [];
   for (const [i, one] of suite.cases.entries()) {
     const base = { file, line: source.locate(['cases', i]).line, name: one.name };
     try {
-      results.push({ ...base, ...(await runCase(one, policy, classifier, now)) });
+      results.push({ ...base, ...(await runCase(one, policy, makers, now)) });
     } catch (error) {
       results.push({ ...base, fault: `could not be run: ${(error as Error).message}`, decision: null });
     }
@@ -137,41 +102,114 @@ export async function runCases(
   return results;
 }
 
+interface Verdict {
+  /** Null: there is nothing to decide. */
+  readonly decision: Decision | null;
+  /** Why it does not pass, whatever the rules say. Null: they alone count. */
+  readonly refused: string | null;
+  /** A name that is near, for who mistyped it. */
+  readonly near?: string;
+  /** What else is not as the case wants it. Null: nothing. */
+  further?(): string | null;
+}
+
 async function runCase(
   one: Case,
   policy: CompiledPolicy,
-  classifier: Classifier | undefined,
+  makers: Makers,
   now: () => number,
 ): Promise<{ fault: string | null; decision: Decision | null }> {
-  const resource = policy.resources.get(one.on)!;
   const principal = { subject: one.who.subject ?? 'test', groups: one.who.groups };
-  let acts: readonly Classified[];
-  if (one.operation !== undefined) acts = [{ operation: operationOf(one.operation, resource) }];
-  else if (classifier === undefined)
-    throw new SluiceError('CONFIG_INVALID', 'this build has no classifier for texts: use operation:');
-  else acts = await classifier.classify(resource, one.sql!);
-  const at = one.at === undefined ? now() : Date.parse(one.at);
-  const decisions = acts.map(({ operation }) => policy.decide(question(principal, resource, operation, at)));
-  const decision = worst(decisions);
+  const verdict = await verdictOn(one, policy, principal, makers, one.at === undefined ? now() : Date.parse(one.at));
+  const { decision, refused, near = '' } = verdict;
   if (decision === null) return { fault: 'the text holds no operation', decision };
-  const obligations = policy.obligations(principal, resource);
-  const refused = acts.flatMap((act) => act.refused?.(obligations) ?? [])[0];
   const ruled = decision.observed ?? decision.outcome;
-  const outcome = refused === undefined ? ruled : 'deny';
+  const outcome = refused === null ? ruled : 'deny';
   const reason = outcome === ruled ? decision.reason : refused;
-  if (outcome !== one.expect) return { fault: `expected ${one.expect}, got ${outcome}: ${reason}`, decision };
+  if (outcome !== one.expect) return { fault: `expected ${one.expect}, got ${outcome}: ${reason}${near}`, decision };
   if (one.rule !== undefined && decision.rule !== one.rule)
     return {
       fault: `expected rule ${JSON.stringify(one.rule)}, decided by ${JSON.stringify(decision.rule)}`,
       decision,
     };
-  if (one.masked !== undefined) {
-    const masked = [...new Set(acts.flatMap((act) => act.masked?.(obligations) ?? []))].sort();
-    const want = [...new Set(one.masked)].sort();
-    if (masked.join('\0') !== want.join('\0'))
-      return { fault: `expected masked [${want.join(', ')}], got [${masked.join(', ')}]`, decision };
+  return { fault: verdict.further?.() ?? null, decision };
+}
+
+async function verdictOn(
+  one: Case,
+  policy: CompiledPolicy,
+  principal: Principal,
+  makers: Makers,
+  at: number,
+): Promise<Verdict> {
+  const { dns, connect, unix } = one;
+  if (dns !== undefined) {
+    const decision = decideName(policy, principal, dns);
+    const found = decision.inward ? 'any' : 'outward';
+    return {
+      decision,
+      refused: null,
+      ...(decision.known ? {} : { near: didYouMean(plainName(dns.name), policy.names) }),
+      further: () =>
+        dns.answers === undefined || decision.outcome !== 'allow' || dns.answers === found
+          ? null
+          : `expected answers ${dns.answers}, and they are ${found}`,
+    };
   }
-  return { fault: null, decision };
+  if (unix !== undefined) {
+    const decision = policy.unixSocket(principal, unix);
+    return { decision, refused: null, near: didYouMean(unix, policy.socketNames) };
+  }
+  if (connect !== undefined) {
+    const resource = resourceMet(policy, connect.to);
+    if (resource === null) return { decision: nothingThere(policy, connect.to), refused: null };
+    const { operation, refused } = await connectorFor(resource, makers)(resource, saidOf(connect));
+    return { decision: policy.decide(question(principal, resource, operation, at)), refused };
+  }
+  return verdictOnActs(one, policy, principal, makers, at);
+}
+
+async function verdictOnActs(
+  one: Case,
+  policy: CompiledPolicy,
+  principal: Principal,
+  { classifier }: Makers,
+  at: number,
+): Promise<Verdict> {
+  const resource = policy.resources.get(one.on!)!;
+  let acts: readonly Classified[];
+  if (one.operation !== undefined) acts = [{ operation: operationOf(one.operation, resource) }];
+  else if (classifier === undefined)
+    throw new SluiceError('CONFIG_INVALID', 'this build has no classifier for texts: use operation:');
+  else acts = await classifier.classify(resource, one.sql!);
+  const decision = worst(acts.map(({ operation }) => policy.decide(question(principal, resource, operation, at))));
+  const obligations = policy.obligations(principal, resource);
+  return {
+    decision,
+    refused: acts.flatMap((act) => act.refused?.(obligations) ?? [])[0] ?? null,
+    further() {
+      if (one.masked === undefined) return null;
+      const masked = [...new Set(acts.flatMap((act) => act.masked?.(obligations) ?? []))].sort();
+      const want = [...new Set(one.masked)].sort();
+      return masked.join('\0') === want.join('\0')
+        ? null
+        : `expected masked [${want.join(', ')}], got [${masked.join(', ')}]`;
+    },
+  };
+}
+
+const isConnectable = ({ protocol }: Resource, { connectors = {} }: Makers): boolean =>
+  Object.hasOwn(connectors, protocol);
+
+const decidedByOperation = ({ name, protocol }: Resource): string =>
+  `${name} speaks ${protocol}: each operation is decided, and not the connection`;
+
+/** @throws SluiceError CONFIG_INVALID where the protocol decides what is sent, and not the connection. */
+export function connectorFor(resource: Resource, makers: Makers): Connector {
+  if (isConnectable(resource, makers)) return makers.connectors![resource.protocol]!;
+  throw new SluiceError('CONFIG_INVALID', decidedByOperation(resource), {
+    hint: 'name the resource, and an operation on it',
+  });
 }
 
 function operationOf(given: NonNullable<Case['operation']>, resource: Resource): Operation {
@@ -199,7 +237,7 @@ function operationOf(given: NonNullable<Case['operation']>, resource: Resource):
 /** A question outside any real session. */
 export function question(principal: Principal, resource: Resource, operation: Operation, now: number): Question {
   return {
-    session: { id: '0'.repeat(32), principal, cgroupId: 0n, uid: 0, command: [], startedAt: now },
+    session: sessionOf(principal, now),
     resource,
     operation,
     now,

@@ -23,7 +23,9 @@ import {
   type PolicyFile,
   type ResourceEntry,
   type RuleEntry,
+  type UnixEntry,
 } from './schema.ts';
+import { type SocketGrant, socketFault, socketWarnings } from './sockets.ts';
 import { type Report, reporter, type Source } from './source.ts';
 import { plain } from './text.ts';
 
@@ -60,6 +62,7 @@ class Compiler {
   readonly #unread = new Set<string>();
   readonly #addresses = new AddressTable();
   readonly #grants = new GrantTable();
+  readonly #sockets: SocketGrant[] = [];
   readonly #askers: (Who | null)[] = [];
   readonly #identities: IdentityEntry[] = [];
   readonly #rules: Rule[] = [];
@@ -78,6 +81,7 @@ class Compiler {
       unread: this.#unread,
       addresses: this.#addresses,
       names: this.#grants,
+      sockets: this.#sockets,
       askers: this.#askers,
       identities: this.#identities,
       rules: this.#rules,
@@ -93,7 +97,7 @@ class Compiler {
       if (name === EVERYTHING)
         report(path, "a resource can't be named everything, rules say that for all of them", { key: true });
       if (!this.#unique('resource', name, source, path, report, true)) continue;
-      const resource = this.#resource(name, entry, path, report);
+      const resource = this.#resource(name, entry, path, source, report);
       this.#resources.set(name, resource);
       if (policy.mode === 'observe') this.#observed.add(name);
     }
@@ -101,12 +105,15 @@ class Compiler {
 
   file({ source, policy }: Checked): void {
     const report = reporter(source, this.#into);
-    const place = (path: Path): string => `${source.file}:${source.locate(path).line}`;
+    const place = (path: Path): string => placeOf(source, path);
     policy.identities.forEach((entry, i) => {
       this.#identity(entry, ['identities', i], report);
     });
     policy.dns.forEach((entry, i) => {
       this.#dns(entry, ['dns', i], source, report);
+    });
+    policy.unix.forEach((entry, i) => {
+      this.#unix(entry, ['unix', i], source, report);
     });
     policy.rules.forEach((entry, i) => {
       const path = ['rules', i];
@@ -152,7 +159,7 @@ class Compiler {
     return true;
   }
 
-  #resource(name: string, entry: ResourceEntry, path: Path, report: Report): Resource {
+  #resource(name: string, entry: ResourceEntry, path: Path, source: Source, report: Report): Resource {
     const known = Object.hasOwn(this.#kit.protocols, entry.protocol);
     let options: Readonly<Record<string, unknown>> = {};
     if (!known)
@@ -220,7 +227,7 @@ class Compiler {
         broad = true;
         this.#broad(entry.breadth, `${text} takes in every name below ${one.host}`, where, report);
       }
-      this.#askFor(one, resource, where, report);
+      this.#askFor(one, resource, where, source, report);
       const other = this.#addresses.add(one, resource);
       if (other !== null) report(where, `${text} is already an address of ${other.name}`);
     }
@@ -230,19 +237,22 @@ class Compiler {
   }
 
   /** Whoever may use a resource may ask for its names. */
-  #askFor({ host, port, below }: HostPort, { name }: Resource, path: Path, report: Report): void {
+  #askFor({ host, port, below }: HostPort, { name }: Resource, path: Path, source: Source, report: Report): void {
     if (port === DNS_PORT)
       report(path, `port ${DNS_PORT} is answered by sluice itself, whatever the address`, {
         suggestion: 'names that agents may ask for stand under dns:',
       });
     if (isIP(host) !== 0) return;
     const types = new Set<string>(USUAL_TYPES);
-    this.#grants.add(host, below, { rule: `resource ${name}`, who: null, resource: name, types, inward: false });
+    const rule = `resource ${name}`;
+    const place = placeOf(source, path);
+    this.#grants.add(host, below, { rule, who: null, resource: name, types, inward: false, place });
   }
 
   #dns(entry: DnsEntry, path: Path, source: Source, report: Report): void {
     if (entry.name !== undefined) this.#unique('dns entry', entry.name, source, [...path, 'name'], report, false);
     const grant: Omit<Grant, 'rule'> = Object.freeze({
+      place: placeOf(source, path),
       who: entry.who === 'everyone' ? null : whoOf(entry.who),
       resource: null,
       types: new Set<string>(entry.types ?? USUAL_TYPES),
@@ -265,6 +275,21 @@ class Compiler {
     }
     if (entry.breadth !== undefined && !broad)
       report([...path, 'breadth'], 'nothing here is broad: leave it out', { warning: true });
+  }
+
+  #unix(entry: UnixEntry, path: Path, source: Source, report: Report): void {
+    if (entry.name !== undefined) this.#unique('unix entry', entry.name, source, [...path, 'name'], report, false);
+    entry.sockets.forEach((socket, i) => {
+      const fault = socketFault(socket);
+      if (fault !== null) report([...path, 'sockets', i], fault.message, fault);
+      else for (const warning of socketWarnings(socket)) report([...path, 'sockets', i], warning, { warning: true });
+    });
+    this.#starGroups(entry, path, report);
+    const who = entry.who === 'everyone' ? null : whoOf(entry.who);
+    this.#askers.push(who);
+    const rule = plain(entry.name ?? `unix ${entry.sockets[0]}`);
+    const place = placeOf(source, path);
+    this.#sockets.push(Object.freeze({ rule, sockets: Object.freeze([...entry.sockets]), who, place }));
   }
 
   #credential({ credential }: ResourceEntry, path: Path, report: Report): CredentialSource | undefined {
@@ -356,7 +381,7 @@ class Compiler {
     return words;
   }
 
-  #starGroups(entry: RuleEntry, path: Path, report: Report): void {
+  #starGroups(entry: Pick<RuleEntry, 'who'>, path: Path, report: Report): void {
     if (entry.who === 'everyone') return;
     for (const key of ['groups', 'users'] as const) {
       for (const [i, value] of (entry.who[key] ?? []).entries())
@@ -448,6 +473,8 @@ class Compiler {
     }
   }
 }
+
+const placeOf = (source: Source, path: Path): string => `${source.file}:${source.locate(path).line}`;
 
 function whoOf(people: People | undefined): Who | null {
   return people === undefined ? null : { groups: new Set(people.groups), users: new Set(people.users) };

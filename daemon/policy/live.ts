@@ -6,6 +6,13 @@ import { loadPolicy } from './load.ts';
 import type { CompiledPolicy } from './policy.ts';
 import type { Kit } from './schema.ts';
 
+/** Files that are not valid, while the version before stays in force. */
+export interface Rejection {
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly error: SluiceError;
+}
+
 export interface LiveEvents {
   /** A new version is in force. `before` is null for the first. */
   loaded?(policy: CompiledPolicy, before: CompiledPolicy | null): void;
@@ -21,6 +28,8 @@ export class LivePolicy {
   readonly #kit: Kit;
   readonly #events: LiveEvents;
   #current: CompiledPolicy;
+  #loadedAt = Date.now();
+  #rejected: Rejection | null = null;
   #watchers: FSWatcher[] = [];
   #timer: NodeJS.Timeout | null = null;
 
@@ -31,6 +40,16 @@ export class LivePolicy {
     this.#events = events;
     this.#current = loadPolicy(paths, kit);
     events.loaded?.(this.#current, null);
+  }
+
+  /** When the version in force was loaded, milliseconds since the epoch. */
+  get loadedAt(): number {
+    return this.#loadedAt;
+  }
+
+  /** Why the files as they are now are not in force; null: they are. */
+  get rejected(): Rejection | null {
+    return this.#rejected;
   }
 
   get current(): CompiledPolicy {
@@ -50,12 +69,15 @@ export class LivePolicy {
         cause instanceof SluiceError
           ? cause
           : new SluiceError('POLICY_INVALID', `the policy could not be loaded: ${(cause as Error).message}`, { cause });
+      this.#rejected = { at: Date.now(), error };
       this.#events.rejected?.(error, this.#current);
       return error;
     }
+    this.#rejected = null;
     if (next.version === this.#current.version) return null;
     const before = this.#current;
     this.#current = next;
+    this.#loadedAt = Date.now();
     this.#events.loaded?.(next, before);
     return null;
   }

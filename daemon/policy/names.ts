@@ -7,6 +7,8 @@ import { plain } from './text.ts';
 /** What a name may be asked for where nothing else is said: enough to connect. */
 export const USUAL_TYPES = ['A', 'AAAA', 'CNAME'] as const;
 export const NAME_TYPES = [...USUAL_TYPES, 'MX', 'TXT', 'SRV', 'PTR', 'NS', 'SOA', 'CAA'] as const;
+/** Further ones that have a name in questions and that no policy lets; the rest goes by its number, as TYPE43. */
+export const OTHER_TYPES = ['ANY', 'HTTPS', 'SVCB', 'AXFR', 'IXFR'] as const;
 
 export interface Grant {
   /** For people and the record. */
@@ -17,11 +19,17 @@ export interface Grant {
   readonly resource: string | null;
   readonly types: ReadonlySet<string>;
   readonly inward: boolean;
+  /** `file:line`, for explain. */
+  readonly place: string;
 }
 
-interface Found {
+/** A grant that takes a name in. */
+export interface NameNote {
   readonly grant: Grant;
+  /** Null: it has the very name. */
   readonly zone: string | null;
+  /** Why it does not let this be asked for: it is for others, nothing is allowed on its resource, not this type. Null: it does. */
+  readonly miss: 'who' | 'resource' | 'type' | null;
 }
 
 export class GrantTable {
@@ -36,15 +44,28 @@ export class GrantTable {
     else there.push(grant);
   }
 
+  /** Full names that stand somewhere, whoever may ask for them. */
+  get names(): Iterable<string> {
+    return this.#exact.keys();
+  }
+
+  /** What `decide` goes by: each grant for the name or for a zone above it. */
+  look({ session, name, type }: NameQuestion, uses: (resource: string) => boolean): NameNote[] {
+    const miss = (grant: Grant): NameNote['miss'] => {
+      if (!isWho(grant.who, session.principal)) return 'who';
+      if (grant.resource !== null && !uses(grant.resource)) return 'resource';
+      return grant.types.has(type) ? null : 'type';
+    };
+    return this.#find(name).map(({ grant, zone }) => ({ grant, zone, miss: miss(grant) }));
+  }
+
   /** `uses`: whether anything is allowed to this principal on a resource. */
-  decide({ session, name, type }: NameQuestion, uses: (resource: string) => boolean): NameDecision {
-    const { principal } = session;
-    const found = this.#find(name).filter(
-      ({ grant }) => isWho(grant.who, principal) && (grant.resource === null || uses(grant.resource)),
-    );
+  decide(question: NameQuestion, uses: (resource: string) => boolean): NameDecision {
+    const { session, name, type } = question;
+    const found = this.look(question, uses).filter(({ miss }) => miss === null || miss === 'type');
     const shown = plain(name === '' ? '.' : name, 120);
-    if (found.length === 0) return refused(principal, shown);
-    const fitting = found.filter(({ grant }) => grant.types.has(type));
+    if (found.length === 0) return refused(session.principal, shown);
+    const fitting = found.filter(({ miss }) => miss === null);
     const inward = fitting.some(({ grant }) => grant.inward);
     const best = fitting.find(({ zone }) => zone === null) ?? fitting[0];
     if (best === undefined) {
@@ -70,8 +91,8 @@ export class GrantTable {
   }
 
   /** Exact ones first, then those of the nearest zones. */
-  #find(name: string): Found[] {
-    const found: Found[] = (this.#exact.get(name) ?? []).map((grant) => ({ grant, zone: null }));
+  #find(name: string): Omit<NameNote, 'miss'>[] {
+    const found: Omit<NameNote, 'miss'>[] = (this.#exact.get(name) ?? []).map((grant) => ({ grant, zone: null }));
     for (let dot = name.indexOf('.'); dot >= 0; dot = name.indexOf('.', dot + 1)) {
       const zone = name.slice(dot + 1);
       for (const grant of this.#zones.get(zone) ?? []) found.push({ grant, zone });

@@ -8,11 +8,12 @@ import type { AddressTable } from './address.ts';
 import { Bench, byName, withObserved } from './decide.ts';
 import type { Diagnostic } from './diagnostic.ts';
 import { principalFrom, principalFromToken } from './identity.ts';
-import type { GrantTable } from './names.ts';
+import type { GrantTable, NameNote } from './names.ts';
 import { type DetectRule, type MaskRule, ObligationTable } from './obligation.ts';
 import { NameTable } from './pattern.ts';
 import { isWho, type Rule, type Who } from './rule.ts';
 import type { IdentityEntry } from './schema.ts';
+import { type SocketGrant, type SocketNote, SocketTable } from './sockets.ts';
 
 export interface Parts {
   readonly version: string;
@@ -25,7 +26,8 @@ export interface Parts {
   readonly addresses: AddressTable;
   readonly names: GrantTable;
   readonly identities: readonly IdentityEntry[];
-  /** Who stands in dns entries. */
+  readonly sockets: readonly SocketGrant[];
+  /** Who stands in dns and unix entries. */
   readonly askers: readonly (Who | null)[];
   readonly rules: readonly Rule[];
   readonly masks: readonly MaskRule[];
@@ -56,6 +58,7 @@ export class CompiledPolicy implements Policy {
   readonly #rules: readonly Rule[];
   readonly #names = new NameTable();
   readonly #obligations: ObligationTable;
+  readonly #sockets: SocketTable;
   readonly #users: ReadonlySet<string>;
   #seats = new Map<string, Seat>();
   /** The same seats by identity of the principal: the way of every statement after the first. */
@@ -70,6 +73,7 @@ export class CompiledPolicy implements Policy {
     this.#rules = [...parts.rules].sort(byName);
     this.volatile = parts.rules.some((rule) => rule.when?.volatile === true);
     this.#obligations = new ObligationTable(parts.masks, parts.detect);
+    this.#sockets = new SocketTable(parts.sockets);
     const whos = [
       ...parts.askers,
       ...parts.rules.map((rule) => rule.who),
@@ -81,6 +85,11 @@ export class CompiledPolicy implements Policy {
 
   get ruleCount(): number {
     return this.#rules.length;
+  }
+
+  /** Resources, and rules, whose refusals are recorded and not carried out. */
+  get observing(): { readonly resources: readonly string[]; readonly rules: number } {
+    return { resources: [...this.#parts.observed], rules: this.#rules.filter((rule) => rule.observe).length };
   }
 
   get maskCount(): number {
@@ -96,11 +105,38 @@ export class CompiledPolicy implements Policy {
   }
 
   resolve(question: NameQuestion): NameDecision {
-    const { principal } = question.session;
-    return this.#parts.names.decide(question, (resource) => {
-      const { enforced, all } = this.#seat(principal, resource);
-      return enforced.anything || all?.anything === true;
-    });
+    return this.#parts.names.decide(question, (resource) => this.#uses(question.session.principal, resource));
+  }
+
+  unixSockets(principal: Principal): readonly string[] {
+    return this.#sockets.open(principal);
+  }
+
+  unixSocket(principal: Principal, name: string): Decision {
+    return this.#sockets.decide(principal, name);
+  }
+
+  /** For `explain`: what `resolve` and `unixSocket` go by, and the names that there are. */
+  nameNotes(question: NameQuestion): NameNote[] {
+    return this.#parts.names.look(question, (resource) => this.#uses(question.session.principal, resource));
+  }
+
+  socketNotes(principal: Principal, name: string): SocketNote[] {
+    return this.#sockets.look(principal, name);
+  }
+
+  get names(): Iterable<string> {
+    return this.#parts.names.names;
+  }
+
+  get socketNames(): Iterable<string> {
+    return this.#sockets.names;
+  }
+
+  /** Whether anything is allowed to this principal there. */
+  #uses(principal: Principal, resource: string): boolean {
+    const { enforced, all } = this.#seat(principal, resource);
+    return enforced.anything || all?.anything === true;
   }
 
   principalOf(local: LocalIdentity): Principal | null {

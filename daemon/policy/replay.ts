@@ -5,8 +5,10 @@ import type { Decision } from '../core/decision.ts';
 import { SluiceError } from '../core/errors.ts';
 import type { EventInput } from '../core/event.ts';
 import { EFFECTS, type Operation } from '../core/operation.ts';
+import type { Principal } from '../core/principal.ts';
 import { question } from './cases.ts';
 import type { CompiledPolicy } from './policy.ts';
+import { decideName } from './reach.ts';
 
 export type Outcome = 'allow' | 'deny' | 'approve';
 
@@ -94,20 +96,29 @@ export async function replay(
       skip('recorded without accesses');
       continue;
     }
+    const refusedByMore = event.decision === 'deny' && event.error !== undefined && !OF_POLICY.has(event.error);
+    const reached = event.resource === undefined ? reachedBy(event, candidate, principal) : null;
+    if (reached !== null && refusedByMore) {
+      skip('refused for what is not of the policy');
+      continue;
+    }
     const cut = event.textBytes !== undefined && event.textBytes > Buffer.byteLength(operation.text);
     if (cut && candidate.volatile) uncertain++;
     // Without the resource the flow would have been refused before any operation.
     const decision: Decision =
-      resource === undefined
+      reached ??
+      (resource === undefined
         ? { outcome: 'deny', rule: null, reason: `the candidate has no resource ${event.resource ?? ''}` }
-        : candidate.decide(question(principal, resource, operation, event.time ?? now()));
+        : candidate.decide(question(principal, resource, operation, event.time ?? now())));
     const to = decision.observed ?? decision.outcome;
     if (from === to) {
       unchanged++;
       continue;
     }
     const fromRule = event.rule ?? null;
-    const key = JSON.stringify([from, to, fromRule, decision.rule, event.resource, event.subject]);
+    // Of names and sockets each by itself: there is no resource that they have in common.
+    const [{ object = '' } = {}] = operation.accesses;
+    const key = JSON.stringify([from, to, fromRule, decision.rule, event.resource ?? object, event.subject]);
     const known = changes.get(key);
     if (known !== undefined) known.count++;
     else
@@ -116,7 +127,7 @@ export async function replay(
         to,
         fromRule,
         toRule: decision.rule,
-        resource: event.resource ?? '',
+        resource: event.resource ?? event.protocol ?? '',
         subject: principal.subject,
         count: 1,
         verb: operation.verb,
@@ -126,6 +137,18 @@ export async function replay(
   }
   const sorted = [...changes.values()].sort((a, b) => b.count - a.count);
   return { operations, unchanged, changes: sorted, uncertain, skipped };
+}
+
+/** Errors with which a name or a socket was refused by what policy says of it, and not by a bound or a fault. */
+const OF_POLICY: ReadonlySet<string> = new Set(['NAME_UNKNOWN', 'NAME_TYPE', 'SOCKET_REFUSED']);
+
+/** What the candidate says of a name or a socket, which are on no resource: by the sections of the policy about them. */
+function reachedBy(event: Recorded, candidate: CompiledPolicy, principal: Principal): Decision | null {
+  const object = event.accesses?.[0]?.object;
+  if (object === undefined) return null;
+  if (event.protocol === 'dns')
+    return decideName(candidate, principal, { name: object === '.' ? '' : object, type: event.verb ?? '' });
+  return event.protocol === 'unix' ? candidate.unixSocket(principal, object) : null;
 }
 
 /** Events say of what could not be classified only that it carried every effect. */

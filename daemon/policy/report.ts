@@ -3,7 +3,7 @@ import type { Decision } from '../core/decision.ts';
 import type { Obligations } from '../core/mask.ts';
 import type { CaseResult, Classified } from './cases.ts';
 import type { Diagnostic } from './diagnostic.ts';
-import type { Explanation } from './explain.ts';
+import type { EntriesExplained, Explanation } from './explain.ts';
 import type { Checkup } from './load.ts';
 import type { Change, Replay } from './replay.ts';
 import { plain } from './text.ts';
@@ -118,6 +118,20 @@ export function explainReport(
     lines.push(`${' '.repeat(10)}${paint('dim', rule.place)}`);
   }
   if (notes.length === 0) lines.push('  there is no rule');
+  return `${lines.join('\n')}\n`;
+}
+
+/** Of a name or a socket. */
+export function entriesReport({ decision, further, notes }: EntriesExplained, what: string, paint: Paint): string {
+  const lines = [paint('bold', plain(what, 300)), ...decisionLines(decision, paint)];
+  lines.push(...further.map((text) => `  ${plain(text, 300)}`), '');
+  const width = Math.min(44, Math.max(0, ...notes.map(({ name }) => name.length)));
+  for (const { name, place, why, decides } of notes) {
+    const result = why === null ? paint('green', 'lets it') : paint('dim', `no: ${plain(why, 200)}`);
+    lines.push(`${decides ? paint('bold', '*') : ' '} ${name.padEnd(width)}  ${result}`);
+    lines.push(`    ${paint('dim', place)}`);
+  }
+  if (notes.length === 0) lines.push('  nothing in the policy names it');
   return `${lines.join('\n')}\n`;
 }
 

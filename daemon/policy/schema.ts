@@ -226,6 +226,14 @@ const dns = z.strictObject({
   breadth,
 });
 
+const unix = z.strictObject({
+  name: name.optional().describe('For people. Absent: none.'),
+  sockets: list(z.string()).describe(
+    'UNIX sockets of the host, as their servers have bound them: an absolute path, or `@` and an abstract name. Never a pattern.',
+  ),
+  who: who.describe('Whose sessions may speak to them.'),
+});
+
 const identity = z
   .strictObject({
     user: line(64).optional().describe('Name of a local user.'),
@@ -301,6 +309,10 @@ export const policyFile = z.strictObject({
     .describe(
       'Names that agents may ask for by DNS, beside the names of resources, which whoever may use the resource may ask for. Absent or empty: this file adds none.',
     ),
+  unix: z
+    .array(unix)
+    .default([])
+    .describe('UNIX sockets of the host that sessions may speak to. Absent or empty: this file opens none.'),
   rules: z.array(rule).default([]).describe('In no order. Absent or empty: this file allows nothing.'),
   masks: z.array(mask).default([]).describe('In no order. Absent or empty: this file masks no column.'),
   detect: z
@@ -315,6 +327,7 @@ export type ResourceEntry = PolicyFile['resources'][string];
 export type MaskEntry = PolicyFile['masks'][number];
 export type DetectEntry = PolicyFile['detect'][number];
 export type DnsEntry = PolicyFile['dns'][number];
+export type UnixEntry = PolicyFile['unix'][number];
 export type IdentityEntry = PolicyFile['identities'][number];
 export type People = z.output<typeof people>;
 

@@ -42,7 +42,10 @@ export interface Classified {
 
 /** A step of the client's that must be decided before its bytes go on. */
 export interface Act {
-  /** What it still needs: a decision; a hold when a person has to approve; a record, because now it happens. */
+  /**
+   * What it still needs: a decision; a hold when a person has to approve; a record, because now it happens (known once it
+   * is classified).
+   */
   readonly decide: boolean;
   readonly hold: boolean;
   readonly record: boolean;
@@ -97,8 +100,11 @@ export interface Codec {
   readonly blocked: boolean;
   /** True while a message of the client's is begun and not ended. */
   readonly partial: boolean;
-  /** Made out now, or when the promise settles. Rejects with SluiceError: refused with that. */
-  classify(act: Act): Classified | Promise<Classified>;
+  /**
+   * Made out now, or when the promise settles. Rejects with SluiceError: refused with that. `again`: it waited for
+   * people, and what it means may have changed.
+   */
+  classify(act: Act, again?: boolean): Classified | Promise<Classified>;
   /** Bytes for the upstream. `ops`: numbers of the recorded operations, in the order of classified.operations. */
   forward(act: Act, verdict: Verdict, ops: readonly number[]): Buffer;
   /**
@@ -174,7 +180,8 @@ export interface Upstream extends Channel {
 
 export interface Opened {
   readonly codec: Codec;
-  readonly upstream: Upstream;
+  /** Null: connected once the first act was decided and is on disk, which `forward` of that act is called after. */
+  readonly upstream: Upstream | null;
   /** Bytes for the client that end the greeting. */
   readonly welcome: Buffer;
   /** Absent: the protocol has no accounts. */

@@ -46,17 +46,85 @@ static int find_cgroup2(char *mount, size_t size)
 	return 0;
 }
 
-int cgroups_find(struct cgroups *cg, const char *root, const char *name)
+/* Of the unit's cgroup, for the helper itself. */
+#define LEAF "helper"
+
+/*
+ * systemd marks the cgroup of a unit with Delegate=yes by trusted.delegate=1, which root alone can set (systemd.resource-control(5)).
+ * The nearest one upwards, as this process may be in a leaf below it: its own, or `.control`, where ExecStopPost= runs.
+ */
+static int find_delegated(struct cgroups *cg)
+{
+	char own[PATH_MAX], path[2 * PATH_MAX], mark[2];
+	int procdir = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int found = procdir < 0 ? -1 : cgroup_of(procdir, own, sizeof own);
+	struct stat st;
+
+	if (procdir >= 0)
+		close(procdir);
+	if (found < 0)
+		return FAULT_ERRNO("--delegated: cannot tell the cgroup of this process");
+	for (char *slash; (slash = strrchr(own, '/')) && own[1]; *slash = '\0') {
+		snprintf(path, sizeof path, "%s%s", cg->mount, own);
+		if (getxattr(path, "trusted.delegate", mark, sizeof mark) != 1 || *mark != '1')
+			continue;
+		if (stat(path, &st) < 0 || st.st_uid != 0)
+			return FAULT("--delegated: %s is delegated to uid %u, which could change it; run as a unit of the system",
+				     path, st.st_uid);
+		if ((size_t)snprintf(cg->path, sizeof cg->path, "%s/%s", own, cg->name) >= sizeof cg->path)
+			return FAULT("--delegated: the path of the unit's cgroup is too long");
+		return 0;
+	}
+	return FAULT("--delegated: this process runs in no systemd unit with Delegate=yes; add that to the unit's [Service]");
+}
+
+int cgroups_settle(const struct cgroups *cg)
+{
+	char path[2 * PATH_MAX];
+	int fd, result;
+
+	snprintf(path, sizeof path, "%s%.*s/" LEAF, cg->mount, (int)(strrchr(cg->path, '/') - cg->path), cg->path);
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return FAULT_ERRNO("cannot make the cgroup %s", path);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	result = fd < 0 ? -1 : cgroup_enter(fd, getpid());
+	if (result < 0)
+		FAULT_ERRNO("cannot move to the cgroup %s", path);
+	if (fd >= 0)
+		close(fd);
+	return result;
+}
+
+static bool is_at(const struct cgroups *cg, int fd, const char *below)
+{
+	char path[2 * PATH_MAX];
+	struct stat there, held;
+
+	snprintf(path, sizeof path, "%s%s%s", cg->mount, cg->path, below);
+	return stat(path, &there) == 0 && fstat(fd, &held) == 0 && there.st_ino == held.st_ino && there.st_dev == held.st_dev;
+}
+
+bool cgroups_current(const struct cgroups *cg)
+{
+	return is_at(cg, cg->daemon, "/daemon") && is_at(cg, cg->sessions, "/sessions");
+}
+
+int cgroups_find(struct cgroups *cg, const char *root, const char *name, bool delegated)
 {
 	cg->base = cg->daemon = cg->sessions = -1;
 	if (snprintf(cg->name, sizeof cg->name, "%s", name) >= (int)sizeof cg->name || !*name || *name == '.' ||
 	    strchr(name, '/'))
 		return FAULT("--name %s is no name for a cgroup: one path component of at most 63 bytes", name);
-	if (strcmp(root, "auto") == 0)
-		return find_cgroup2(cg->mount, sizeof cg->mount);
-	if (snprintf(cg->mount, sizeof cg->mount, "%s", root) >= (int)sizeof cg->mount)
+	if (delegated && strcmp(name, LEAF) == 0)
+		return FAULT("--name %s with --delegated: the helper's own cgroup has that name", name);
+	snprintf(cg->path, sizeof cg->path, "/%s", name);
+	if (strcmp(root, "auto") == 0) {
+		if (find_cgroup2(cg->mount, sizeof cg->mount) < 0)
+			return -1;
+	} else if (snprintf(cg->mount, sizeof cg->mount, "%s", root) >= (int)sizeof cg->mount) {
 		return FAULT("--cgroup-root is too long");
-	return 0;
+	}
+	return delegated ? find_delegated(cg) : 0;
 }
 
 static int open_child(int parent, const char *name, bool make)
@@ -71,10 +139,13 @@ static int open_child(int parent, const char *name, bool make)
 
 static int open_all(struct cgroups *cg, bool make)
 {
-	int root = open(cg->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char above[2 * PATH_MAX];
+	int root;
 
+	snprintf(above, sizeof above, "%s%.*s", cg->mount, (int)(strrchr(cg->path, '/') - cg->path), cg->path);
+	root = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
-		return FAULT_ERRNO("cannot open the cgroup2 mount %s", cg->mount);
+		return FAULT_ERRNO("cannot open the cgroup %s", above);
 	cg->base = open_child(root, cg->name, make);
 	if (cg->base >= 0) {
 		cg->daemon = open_child(cg->base, "daemon", make);
@@ -89,7 +160,7 @@ int cgroups_open(struct cgroups *cg)
 	if (open_all(cg, true) < 0)
 		return -1;
 	if (cg->base < 0 || cg->daemon < 0 || cg->sessions < 0)
-		return FAULT_ERRNO("cannot make the cgroups %s/%s/{daemon,sessions}", cg->mount, cg->name);
+		return FAULT_ERRNO("cannot make the cgroups %s%s/{daemon,sessions}", cg->mount, cg->path);
 	return 0;
 }
 
@@ -113,11 +184,11 @@ void cgroups_close(struct cgroups *cg)
 
 int cgroups_remove(struct cgroups *cg)
 {
-	char path[PATH_MAX + 80];
+	char path[2 * PATH_MAX + 16];
 	static const char *const parts[] = {"/sessions", "/daemon", ""};
 
 	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-		snprintf(path, sizeof path, "%s/%s%s", cg->mount, cg->name, parts[i]);
+		snprintf(path, sizeof path, "%s%s%s", cg->mount, cg->path, parts[i]);
 		if (rmdir(path) < 0 && errno != ENOENT)
 			return FAULT_ERRNO("cannot remove the cgroup %s", path);
 	}
@@ -314,8 +385,8 @@ int cgroup_of(int procdir, char *path, size_t size)
 
 bool cgroup_is_session(const struct cgroups *cg, const char *path)
 {
-	char prefix[sizeof cg->name + 16];
-	int n = snprintf(prefix, sizeof prefix, "/%s/sessions", cg->name);
+	char prefix[sizeof cg->path + 16];
+	int n = snprintf(prefix, sizeof prefix, "%s/sessions", cg->path);
 
 	return strncmp(path, prefix, (size_t)n) == 0 && (path[n] == '/' || path[n] == '\0' || path[n] == ' ');
 }

@@ -14,7 +14,8 @@
 
 struct cgroups {
 	char mount[PATH_MAX]; /* of cgroup2 */
-	char name[64];        /* below it */
+	char name[64];        /* last component of path */
+	char path[PATH_MAX];  /* below the mount, with a leading slash: /NAME, or /UNIT/NAME in a delegated subtree */
 	int base;             /* directory descriptors */
 	int daemon;
 	int sessions;
@@ -28,8 +29,15 @@ struct session {
 	bool populated;
 };
 
-/* Where cgroup2 is mounted: `root` itself, or found in /proc/self/mountinfo when it is "auto". */
-int cgroups_find(struct cgroups *cg, const char *root, const char *name);
+/*
+ * Where cgroup2 is mounted: `root` itself, or found in /proc/self/mountinfo when it is "auto". `delegated`: NAME lies in the
+ * cgroup of the systemd unit that this process runs in, which must have Delegate=yes, else directly below the mount.
+ */
+int cgroups_find(struct cgroups *cg, const char *root, const char *name, bool delegated);
+/* Moves this process out of the way into a leaf of the delegated subtree: cgroups with children hold no processes there. */
+int cgroups_settle(const struct cgroups *cg);
+/* Are the open directories still those that the paths lead to? One that was removed never gets its hooks back. */
+bool cgroups_current(const struct cgroups *cg);
 /* Makes what is missing and opens it. */
 int cgroups_open(struct cgroups *cg);
 /* Opens what is there; returns 1 when the base is not. For --detach. */

@@ -76,6 +76,8 @@ struct hooks {
 	bool lost[HOOK_COUNT]; /* not effective at the last look */
 };
 
+#define KEEPER "/dev/sluice"
+
 static bool is_bpffs(const char *dir)
 {
 	struct statfs fs;
@@ -83,15 +85,60 @@ static bool is_bpffs(const char *dir)
 	return statfs(dir, &fs) == 0 && (unsigned long)fs.f_type == BPF_FS_MAGIC;
 }
 
+/* Where the same bpffs is mounted once more; its path is that of the first, in one word. */
+static int keeper_path(const char *pin_dir, char *path, size_t size)
+{
+	int n = snprintf(path, size, KEEPER "/%s", pin_dir + (*pin_dir == '/'));
+
+	if (n < 0 || (size_t)n >= size || n - sizeof KEEPER > NAME_MAX)
+		return FAULT("the run directory's path is too long");
+	for (char *c = path + sizeof KEEPER; *c; c++)
+		if (*c == '/')
+			*c = '-';
+	return 0;
+}
+
+static bool is_same(const char *dir, const char *other)
+{
+	struct stat a, b;
+
+	return stat(dir, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+static bool is_kept(const char *pin_dir)
+{
+	char keeper[PATH_MAX];
+
+	return keeper_path(pin_dir, keeper, sizeof keeper) == 0 && is_same(pin_dir, keeper);
+}
+
+/*
+ * A pin lasts as long as its file system is mounted somewhere. When a host goes down, systemd unmounts what is below /run
+ * while agents still run, and helper and daemon do not any more; it leaves what is below /dev, /proc and /sys to the end,
+ * when every process has been killed (fstab_is_extrinsic() in systemd's src/shared/fstab-util.c).
+ */
+static int mount_twice(const char *pin_dir, const char *keeper)
+{
+	if (!is_bpffs(pin_dir) && !(is_bpffs(keeper) && mount(keeper, pin_dir, NULL, MS_BIND, NULL) == 0) &&
+	    mount("sluice", pin_dir, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0711") < 0)
+		return FAULT_ERRNO("cannot mount a bpffs on %s (needs CAP_SYS_ADMIN and the host's mount namespace)", pin_dir);
+	if (is_same(pin_dir, keeper))
+		return 0;
+	if ((mkdir(KEEPER, 0700) < 0 && errno != EEXIST) || (mkdir(keeper, 0700) < 0 && errno != EEXIST))
+		return FAULT_ERRNO("cannot make %s, for a mount that lasts to the end of a shutdown", keeper);
+	if ((is_bpffs(keeper) && umount(keeper) < 0) || mount(pin_dir, keeper, NULL, MS_BIND, NULL) < 0)
+		return FAULT_ERRNO("cannot mount the bpffs on %s, too", keeper);
+	return 0;
+}
+
 int hooks_mount(const char *pin_dir)
 {
-	char links[PATH_MAX];
+	char links[PATH_MAX], keeper[PATH_MAX];
 
 	if (mkdir(pin_dir, 0711) < 0 && errno != EEXIST)
 		return FAULT_ERRNO("cannot make the pin directory %s", pin_dir);
-	if (!is_bpffs(pin_dir) &&
-	    mount("sluice", pin_dir, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0711") < 0)
-		return FAULT_ERRNO("cannot mount a bpffs on %s (needs CAP_SYS_ADMIN and the host's mount namespace)", pin_dir);
+	if (keeper_path(pin_dir, keeper, sizeof keeper) < 0 || mount_twice(pin_dir, keeper) < 0)
+		return -1;
 	if (snprintf(links, sizeof links, "%s/" SLUICE_PIN_LINKS, pin_dir) >= (int)sizeof links)
 		return FAULT("the run directory's path is too long");
 	if (mkdir(links, 0700) < 0 && errno != EEXIST)
@@ -370,6 +417,56 @@ int hooks_allow_unix(struct hooks *hooks, const char *name)
 	return 0;
 }
 
+struct living {
+	uint64_t cgroup_id[SESSIONS_MAX];
+	int count;
+};
+
+static void note_living(const struct session *session, void *context)
+{
+	struct living *l = context;
+
+	if (l->count < SESSIONS_MAX)
+		l->cgroup_id[l->count++] = session->cgroup_id;
+}
+
+void hooks_forget_dead(struct hooks *hooks, const struct cgroups *cg)
+{
+	static struct living living;
+	static uint64_t key[SLUICE_USAGE_MAX];
+	int map = programs_map(&hooks->programs, "usage"), count = 0;
+
+	living.count = 0;
+	if (map < 0 || session_each(cg, note_living, &living) < 0)
+		return;
+	while (count < SLUICE_USAGE_MAX && bpf_map_get_next_key(map, count ? &key[count - 1] : NULL, &key[count]) == 0)
+		count++;
+	for (int i = 0; i < count; i++) {
+		bool lives = false;
+
+		for (int k = 0; k < living.count && !lives; k++)
+			lives = living.cgroup_id[k] == key[i];
+		if (!lives)
+			bpf_map_delete_elem(map, &key[i]);
+	}
+}
+
+int hooks_map_entries(const struct hooks *hooks, const char *name, uint32_t *most)
+{
+	struct bpf_map_info info = {0};
+	uint32_t size = sizeof info;
+	uint8_t key[sizeof(struct sluice_refusal_key)]; /* the largest */
+	int map = programs_map(&hooks->programs, name), count = 0;
+
+	if (map < 0 || bpf_obj_get_info_by_fd(map, &info, &size) < 0 || info.key_size > sizeof key)
+		return -1;
+	*most = info.max_entries;
+	/* Bounded, since a walk begins again where the entry it stands on is taken away. */
+	while ((uint32_t)count < *most && bpf_map_get_next_key(map, count ? key : NULL, key) == 0)
+		count++;
+	return count;
+}
+
 int hooks_print(const struct hooks *hooks, char *text, size_t size)
 {
 	size_t used = (size_t)snprintf(text, size, "[");
@@ -442,6 +539,8 @@ int hooks_watch(struct hooks *hooks, const struct cgroups *cg, void (*report)(vo
 			TELL("the bpffs was unmounted and can't be mounted again");
 		else
 			TELL("the bpffs was unmounted; mounted again");
+	} else if (!is_kept(hooks->pin_dir)) {
+		TELL("the bpffs was unmounted below " KEEPER "; %s", hooks_mount(hooks->pin_dir) < 0 ? "it can't be mounted there" : "mounted again");
 	}
 	for (int i = 0; i < HOOK_COUNT; i++) {
 		int cgroup = HOOKS[i].daemon ? cg->daemon : cg->sessions;
@@ -488,9 +587,11 @@ void hooks_close(struct hooks *hooks)
 
 int hooks_remove(const char *pin_dir)
 {
-	char path[PATH_MAX + 64];
+	char path[PATH_MAX + 64], keeper[PATH_MAX];
 
-	if (!is_bpffs(pin_dir))
+	if (keeper_path(pin_dir, keeper, sizeof keeper) < 0)
+		return -1;
+	if (!is_bpffs(pin_dir) && (!is_bpffs(keeper) || hooks_mount(pin_dir) < 0))
 		return 0;
 	for (int i = HOOK_COUNT - 1; i >= 0; i--) {
 		int link;
@@ -514,6 +615,10 @@ int hooks_remove(const char *pin_dir)
 	rmdir(path);
 	if (umount(pin_dir) < 0 && errno != EINVAL)
 		return FAULT_ERRNO("cannot unmount %s", pin_dir);
+	if (is_bpffs(keeper) && umount(keeper) < 0)
+		return FAULT_ERRNO("cannot unmount %s", keeper);
+	rmdir(keeper);
+	rmdir(KEEPER); /* unless another helper's is there */
 	if (rmdir(pin_dir) < 0 && errno != ENOENT)
 		return FAULT_ERRNO("cannot remove %s", pin_dir);
 	return 0;

@@ -18,6 +18,7 @@ struct hooks_options {
 	uid_t user; /* owner of the maps that the daemon uses */
 	gid_t group;
 	uint32_t pending_max; /* 0: SLUICE_PENDING_DEFAULT */
+	uint32_t flows_max;   /* 0: SLUICE_FLOWS_DEFAULT */
 	bool verbose;
 	const char *without[HOOKS_MAX]; /* names of hooks to leave out, for tests; "lsm" is all of lsm.bpf.c */
 	int without_count;
@@ -38,8 +39,12 @@ bool hooks_known(const char *name);
 bool hooks_has(const struct hooks *hooks, const char *name);
 /* The first hook that was left out, or NULL. */
 const char *hooks_left_out(const struct hooks *hooks);
-/* Lets sessions speak to a UNIX socket of the host: `/path` or `@abstract`. */
+/* Lets every session speak to a UNIX socket of the host: `/path` or `@abstract`. */
 int hooks_allow_unix(struct hooks *hooks, const char *name);
+/* Drops what is counted of sessions that are gone. */
+void hooks_forget_dead(struct hooks *hooks, const struct cgroups *cg);
+/* How many entries a map has now, and how many it can have; -1: there is no such map. */
+int hooks_map_entries(const struct hooks *hooks, const char *name, uint32_t *most);
 /* Writes the JSON array of the names of those chosen; returns its length. */
 int hooks_print(const struct hooks *hooks, char *text, size_t size);
 /* Hooks that were chosen, and how many of them are pinned. */

@@ -26,6 +26,7 @@ static const char USAGE[] =
 	"  --run-dir DIR        where the socket, the lock and the pins are (default /run/sluice)\n"
 	"  --cgroup-root DIR    mount of cgroup v2 (default auto: looked up in /proc/self/mountinfo)\n"
 	"  --name NAME          cgroup below it that holds NAME/daemon and NAME/sessions (default sluice)\n"
+	"  --delegated          NAME lies in the cgroup of the systemd unit that this runs in, which has Delegate=yes\n"
 	"  --user USER          user of the daemon, name or number (default sluice)\n"
 	"  --pool FIRST-LAST    uids for agents, that are nobody's; or none (default 70000-70063)\n"
 	"  --homes DIR          where sessions with a uid of the pool have their homes (default /var/lib/sluice-agents)\n"
@@ -33,22 +34,23 @@ static const char USAGE[] =
 	"                       nproc=4096 nofile=524288 fsize=infinity as=infinity\n"
 	"  --launcher FILE      sluice-launch (default: the one beside this program)\n"
 	"  --pending-max N      connections between connect() and acceptance (default 16384)\n"
+	"  --flows-max N        connections that one session has at once (default 1024)\n"
 	"  --require NAME,...   guarantees without which no session is made or joined (default: what status shows; none)\n"
-	"  --unix NAME          a UNIX socket of the host that sessions may speak to: /path or @abstract (repeatable)\n"
+	"  --unix NAME          a UNIX socket of the host that every session may speak to: /path or @abstract (repeatable)\n"
 	"  --without HOOK       leave a hook out: for tests, opens the way that it closes (repeatable)\n"
 	"  --verbose            the BPF loader's messages on stderr\n"
 	"  --detach [--kill]    remove programs, pins and cgroups; refused while processes are in them, unless --kill\n"
 	"Exit: 0 done or stopped by SIGTERM (enforcement goes on), 1 failed, 2 wrong usage, 3 sessions are running.\n";
 
-enum { LIMITS_MAX = 16 };
+enum { LIMITS_MAX = 16, UNIX_MAX = 64 };
 
 struct options {
 	const char *run_dir, *cgroup_root, *name, *user, *pool, *homes, *launcher;
 	const char *limit[LIMITS_MAX + 1];
 	int limits;
-	unsigned long pending_max;
-	int verbose, detach, kill;
-	const char *require, *unix_name[SLUICE_UNIX_NAMES_MAX], *without[HOOKS_MAX];
+	unsigned long pending_max, flows_max;
+	int verbose, detach, kill, delegated;
+	const char *require, *unix_name[UNIX_MAX], *without[HOOKS_MAX];
 	int unix_count, without_count;
 };
 
@@ -61,13 +63,14 @@ static void on_signal(int number)
 
 static int parse(int argc, char **argv, struct options *o)
 {
-	enum { RUN_DIR = 256, ROOT, NAME, USER, PENDING, POOL, HOMES, LIMIT, LAUNCHER, REQUIRE, UNIX_NAME, WITHOUT };
+	enum { RUN_DIR = 256, ROOT, NAME, USER, PENDING, FLOWS, POOL, HOMES, LIMIT, LAUNCHER, REQUIRE, UNIX_NAME, WITHOUT };
 	const struct option known[] = {
 		{"run-dir", required_argument, NULL, RUN_DIR},
 		{"cgroup-root", required_argument, NULL, ROOT},
 		{"name", required_argument, NULL, NAME},
 		{"user", required_argument, NULL, USER},
 		{"pending-max", required_argument, NULL, PENDING},
+		{"flows-max", required_argument, NULL, FLOWS},
 		{"require", required_argument, NULL, REQUIRE},
 		{"unix", required_argument, NULL, UNIX_NAME},
 		{"without", required_argument, NULL, WITHOUT},
@@ -76,6 +79,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{"limit", required_argument, NULL, LIMIT},
 		{"launcher", required_argument, NULL, LAUNCHER},
 		{"verbose", no_argument, &o->verbose, 1},
+		{"delegated", no_argument, &o->delegated, 1},
 		{"detach", no_argument, &o->detach, 1},
 		{"kill", no_argument, &o->kill, 1},
 		{"help", no_argument, NULL, 'h'},
@@ -104,12 +108,17 @@ static int parse(int argc, char **argv, struct options *o)
 			if (*end || o->pending_max == 0 || o->pending_max > 1 << 20)
 				return FAULT("--pending-max %s: a number from 1 to 1048576 is wanted", optarg);
 			break;
+		case FLOWS:
+			o->flows_max = strtoul(optarg, &end, 10);
+			if (*end || o->flows_max == 0 || o->flows_max > 1 << 20)
+				return FAULT("--flows-max %s: a number from 1 to 1048576 is wanted", optarg);
+			break;
 		case REQUIRE:
 			o->require = optarg;
 			break;
 		case UNIX_NAME:
-			if (o->unix_count == SLUICE_UNIX_NAMES_MAX)
-				return FAULT("--unix: at most %d names", SLUICE_UNIX_NAMES_MAX);
+			if (o->unix_count == UNIX_MAX)
+				return FAULT("--unix: at most %d names", UNIX_MAX);
 			o->unix_name[o->unix_count++] = optarg;
 			break;
 		case WITHOUT:
@@ -278,10 +287,10 @@ static int detach(const struct options *o, struct cgroups *cg, const char *pin_d
 		return 1;
 	cgroups_close(cg);
 	for (int i = 0; i < 250 && o->kill; i++) { /* the daemon's last breath */
-		char path[PATH_MAX + 80];
+		char path[2 * PATH_MAX + 16];
 		const struct timespec pause = {0, 20000000};
 
-		snprintf(path, sizeof path, "%s/%s/daemon", cg->mount, cg->name);
+		snprintf(path, sizeof path, "%s%s/daemon", cg->mount, cg->path);
 		if (rmdir(path) == 0 || errno != EBUSY)
 			break;
 		nanosleep(&pause, NULL);
@@ -292,7 +301,7 @@ static int detach(const struct options *o, struct cgroups *cg, const char *pin_d
 static int serve(const struct options *o, struct cgroups *cg, const char *pin_dir)
 {
 	struct hooks_options hooks_options = {
-		.pin_dir = pin_dir, .pending_max = (uint32_t)o->pending_max, .verbose = o->verbose};
+		.pin_dir = pin_dir, .pending_max = (uint32_t)o->pending_max, .flows_max = (uint32_t)o->flows_max, .verbose = o->verbose};
 	struct pool pool = {.homes = -1};
 	struct server_options server_options = {.cg = cg, .pool = &pool};
 	struct hooks *hooks;
@@ -320,7 +329,7 @@ static int serve(const struct options *o, struct cgroups *cg, const char *pin_di
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 
-	if (cgroups_open(cg) < 0 || pool_open(&pool, o->homes, hooks_options.user) < 0 || hooks_mount(pin_dir) < 0)
+	if ((o->delegated && cgroups_settle(cg) < 0) || cgroups_open(cg) < 0 || pool_open(&pool, o->homes, hooks_options.user) < 0 || hooks_mount(pin_dir) < 0)
 		return 1;
 	hooks = hooks_attach(&hooks_options, cg);
 	if (!hooks)
@@ -369,7 +378,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	held = lock(o.run_dir);
-	if (held < 0 || cgroups_find(&cg, o.cgroup_root, o.name) < 0)
+	if (held < 0 || cgroups_find(&cg, o.cgroup_root, o.name, o.delegated) < 0)
 		return 1;
 	status = o.detach ? detach(&o, &cg, pin_dir) : serve(&o, &cg, pin_dir);
 	cgroups_close(&cg);

@@ -23,7 +23,8 @@ static const struct {
 	bool daemon;
 } MAPS[] = {
 	{"births", false},  {"origins", false},   {"pending", false}, {SLUICE_PIN_ACCEPTED, true},
-	{"listeners", false}, {SLUICE_PIN_LISTENER, true}, {SLUICE_PIN_DATAGRAMS, true}, {SLUICE_PIN_UNIX, true},
+	{"listeners", false}, {"usage", false}, {SLUICE_PIN_LISTENER, true}, {SLUICE_PIN_DATAGRAMS, true}, {SLUICE_PIN_UNIX, true},
+	{SLUICE_PIN_REFUSALS, true}, {SLUICE_PIN_LOST, true},
 };
 enum { MAP_COUNT = sizeof MAPS / sizeof *MAPS };
 
@@ -33,18 +34,30 @@ static int silent(enum libbpf_print_level level, const char *format, va_list arg
 	return 0;
 }
 
+/* Processes are named as in this pid namespace; 0 when that can't be told, with a fault. */
+static __u32 pid_namespace(void)
+{
+	struct stat pids;
+
+	if (stat("/proc/self/ns/pid", &pids) == 0)
+		return (__u32)pids.st_ino;
+	FAULT_ERRNO("cannot look at /proc/self/ns/pid");
+	return 0;
+}
+
 static int open_network(struct programs *p, const struct hooks_options *options)
 {
 	struct sluice_bpf *bpf = sluice_bpf__open();
-	struct stat pids;
 
 	if (!bpf)
 		return -1;
 	p->skeleton[NETWORK] = bpf;
 	p->object[NETWORK] = bpf->obj;
-	if (stat("/proc/self/ns/pid", &pids) < 0)
-		return FAULT_ERRNO("cannot look at /proc/self/ns/pid");
-	bpf->rodata->pid_namespace = (__u32)pids.st_ino;
+	bpf->rodata->pid_namespace = pid_namespace();
+	if (!bpf->rodata->pid_namespace)
+		return -1;
+	if (options->flows_max)
+		bpf->rodata->flows_max = options->flows_max;
 	if (options->pending_max && bpf_map__set_max_entries(bpf->maps.pending, options->pending_max) < 0)
 		return FAULT_ERRNO("cannot size the map of pending connections to %u", options->pending_max);
 	return 0;
@@ -58,6 +71,9 @@ static int open_unix(struct programs *p)
 		return -1;
 	p->skeleton[UNIX] = bpf;
 	p->object[UNIX] = bpf->obj;
+	bpf->rodata->pid_namespace = pid_namespace();
+	if (!bpf->rodata->pid_namespace)
+		return -1;
 	bpf_program__set_type(bpf->progs.connect_unix, BPF_PROG_TYPE_CGROUP_SOCK_ADDR);
 	bpf_program__set_expected_attach_type(bpf->progs.connect_unix, (enum bpf_attach_type)CGROUP_UNIX_CONNECT);
 	bpf_program__set_type(bpf->progs.sendmsg_unix, BPF_PROG_TYPE_CGROUP_SOCK_ADDR);
@@ -74,7 +90,8 @@ static int open_lsm(struct programs *p, const struct cgroups *cg)
 	p->skeleton[LSM] = bpf;
 	p->object[LSM] = bpf->obj;
 	bpf->rodata->sessions_id = cgroup_id(cg->sessions);
-	return 0;
+	bpf->rodata->pid_namespace = pid_namespace();
+	return bpf->rodata->pid_namespace ? 0 : -1;
 }
 
 static int open_object(struct programs *p, enum object which, const struct hooks_options *options, const struct cgroups *cg)
@@ -114,6 +131,14 @@ static int give(const struct hooks_options *options, int i)
 	return 0;
 }
 
+/* Where libbpf looks first; a kernel that has BTF shows it here. */
+static bool has_btf(void)
+{
+	struct stat btf;
+
+	return stat("/sys/kernel/btf/vmlinux", &btf) == 0 && btf.st_size > 0;
+}
+
 int programs_load(struct programs *p, enum object which, const struct hooks_options *options, const struct cgroups *cg, bool quiet)
 {
 	char path[PATH_MAX + 64];
@@ -139,7 +164,12 @@ int programs_load(struct programs *p, enum object which, const struct hooks_opti
 	     : which == CONFINE ? confine_bpf__load(p->skeleton[which])
 	     : which == UNIX	? unix_bpf__load(p->skeleton[which])
 				: lsm_bpf__load(p->skeleton[which])) < 0) {
-		if (!quiet)
+		if (!quiet && !has_btf())
+			FAULT("cannot load the BPF programs: this kernel (%s) does not describe its types, there is no "
+			      "/sys/kernel/btf/vmlinux; run one that was built with CONFIG_DEBUG_INFO_BTF, as those of "
+			      "distributions are. No session starts",
+			      kernel.release);
+		else if (!quiet)
 			FAULT("cannot load the BPF programs: %s; requires Linux >= 6.1 with CONFIG_CGROUP_BPF and BTF "
 			      "(this is %s), CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, and maps in %s of the same version "
 			      "(else sluice-helper --detach first); --verbose shows the verifier's log",

@@ -11,16 +11,24 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/pidfd.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "fault.h"
+#include "../notify.h"
 #include "guarantees.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
 
 enum {
 	CLIENTS_MAX = 64,
@@ -29,6 +37,7 @@ enum {
 	CLIENTS_PER_UID = 8,
 	LINE_MAX_BYTES = 128,
 	REQUEST_MS = 2000, /* from accept to a whole line */
+	LISTEN_MS = 5000,  /* that a daemon may stay in its cgroup to listen */
 	END_MS = 5000,     /* from cgroup.kill to an empty cgroup */
 	END_POLL_MS = 20,
 	ANSWER_MAX = SESSIONS_MAX * 80 + 256,
@@ -50,12 +59,14 @@ struct client {
 	char line[LINE_MAX_BYTES];
 	size_t used;
 	char ending[SLUICE_SESSION_LEN + 1]; /* session that `end` waits for */
+	int home; /* cgroup that the daemon came from, while it is in its own to listen; -1 */
 };
 
 struct server {
 	const struct server_options *o;
 	struct client client[CLIENTS_MAX];
 	int64_t watch_at;
+	bool homeless; /* the cgroups that the hooks are on were removed */
 	bool broken; /* a hook is off and can't be put back */
 	uint64_t incidents; /* how many there were; the last INCIDENTS_MAX are kept */
 	int64_t incident_at; /* of the last */
@@ -77,7 +88,9 @@ static void drop(struct client *c)
 		close(c->fd);
 	if (c->procdir >= 0)
 		close(c->procdir);
-	*c = (struct client){.fd = -1, .procdir = -1};
+	if (c->home >= 0)
+		close(c->home);
+	*c = (struct client){.fd = -1, .procdir = -1, .home = -1};
 }
 
 /* Answers are small against the socket's buffer; a client that does not take one loses it. */
@@ -111,18 +124,56 @@ static bool peer_cgroup(const struct client *c, char *path, size_t size)
 	return cgroup_of(c->procdir, path, size) == 0;
 }
 
-/* Moves the peer and makes sure that it was the peer that moved. */
-static void move_peer(struct server *s, struct client *c, int cgroup, const char *suffix)
+/* Moves the peer and makes sure that it was the peer that moved; else it has its answer. */
+static bool is_moved(struct server *s, struct client *c, int cgroup, const char *suffix)
 {
-	char path[PATH_MAX], wanted[PATH_MAX];
+	char path[PATH_MAX], wanted[PATH_MAX + 64];
 
-	snprintf(wanted, sizeof wanted, "/%s/%s", s->o->cg->name, suffix);
+	snprintf(wanted, sizeof wanted, "%s/%s", s->o->cg->path, suffix);
 	if (cgroup_enter(cgroup, c->peer.pid) < 0)
 		answerf(c, "error FAILED cannot move process %d to %s: %s\n", c->peer.pid, wanted, strerror(errno));
 	else if (!peer_cgroup(c, path, sizeof path) || strcmp(path, wanted) != 0)
 		answerf(c, "error FAILED process %d is gone or was moved elsewhere\n", c->peer.pid);
 	else
+		return true;
+	return false;
+}
+
+static void move_peer(struct server *s, struct client *c, int cgroup, const char *suffix)
+{
+	if (is_moved(s, c, cgroup, suffix))
 		answer(c, "ok\n");
+}
+
+/*
+ * As move_peer(), for a peer that may want another process moved: one that dies at the right moment, so that its number is
+ * the next to be given out, would have somebody else's process put into its session. The number of a process that is traced
+ * stays its own until its tracer has let go of it, also when it is killed (ptrace(2)). The tracer is a process of its own,
+ * whose end lets go; nobody has to stop for it.
+ */
+static void move_stranger(struct server *s, struct client *c, int cgroup, const char *suffix)
+{
+	pid_t tracer = fork();
+	char path[PATH_MAX];
+
+	if (tracer < 0) {
+		answerf(c, "error FAILED cannot start a process: %s\n", strerror(errno));
+		return;
+	}
+	if (tracer == 0) {
+		if (ptrace(PTRACE_SEIZE, c->peer.pid, NULL, NULL) < 0)
+			answerf(c, "error FAILED cannot hold on to process %d while it is moved (is it traced, or kernel.yama.ptrace_scope 3?): %s\n",
+				c->peer.pid, strerror(errno));
+		else if (!peer_cgroup(c, path, sizeof path)) /* held is another by now */
+			answerf(c, "error DENIED process %d is gone\n", c->peer.pid);
+		else
+			move_peer(s, c, cgroup, suffix);
+		_exit(0);
+	}
+	/* It answers. The next request is looked at when it is done, so that a process joins one session, and not two at once. */
+	while (waitpid(tracer, NULL, 0) < 0 && errno == EINTR)
+		;
+	drop(c);
 }
 
 /*
@@ -147,7 +198,8 @@ static void favour(const struct client *c)
 	close(fd);
 }
 
-static void do_daemon(struct server *s, struct client *c)
+/* May the peer be moved into the daemon's cgroup? Answers it where not. */
+static bool is_daemon(struct server *s, struct client *c)
 {
 	const char *missing;
 
@@ -155,10 +207,62 @@ static void do_daemon(struct server *s, struct client *c)
 		answerf(c, "error DENIED only the daemon's user (%u) or root may enter the daemon's cgroup\n", s->o->user);
 	else if (!hooks_effective(s->o->hooks, s->o->cg->daemon, true, &missing))
 		answerf(c, "error HOOK %s is not effective on the daemon's cgroup; restart sluice-helper\n", missing);
-	else {
-		favour(c);
-		move_peer(s, c, s->o->cg->daemon, "daemon");
+	else
+		return true;
+	return false;
+}
+
+static void do_daemon(struct server *s, struct client *c)
+{
+	if (!is_daemon(s, c))
+		return;
+	favour(c);
+	move_peer(s, c, s->o->cg->daemon, "daemon");
+}
+
+/*
+ * What the hooks of the daemon's cgroup mark are its sockets, by the cgroup in which they were made. The process need not
+ * stay: in the cgroup of its unit it is under the limits that the unit has. It goes back where it was found, when the
+ * connection ends, so that nobody names a cgroup to be moved into, and nothing of it has to outlive the helper.
+ */
+static void do_listen(struct server *s, struct client *c)
+{
+	char own[PATH_MAX], path[2 * PATH_MAX];
+	static const char ok[] = "ok\n";
+
+	if (!is_daemon(s, c))
+		return;
+	/* As from a cgroup namespace: a path of `/../…` is none below our mount. */
+	if (!peer_cgroup(c, own, sizeof own) || strstr(own, "/..")) {
+		answer(c, "error FAILED the cgroup of the process is not one that the helper sees\n");
+		return;
 	}
+	snprintf(path, sizeof path, "%s%s", s->o->cg->mount, own);
+	c->home = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (c->home < 0) {
+		answerf(c, "error FAILED cannot open the cgroup %s, to move the process back: %s\n", own, strerror(errno));
+		return;
+	}
+	favour(c);
+	if (!is_moved(s, c, s->o->cg->daemon, "daemon"))
+		return;
+	c->deadline = now_ms() + LISTEN_MS;
+	if (send(c->fd, ok, sizeof ok - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		c->deadline = 0;
+}
+
+static void leave(struct server *s, struct client *c)
+{
+	char path[PATH_MAX], daemon[PATH_MAX + 64];
+
+	snprintf(daemon, sizeof daemon, "%s/daemon", s->o->cg->path);
+	/* By its own directory in /proc: another process with its number is not moved, nor one that somebody else moved since. */
+	if (!peer_cgroup(c, path, sizeof path) || strcmp(path, daemon) != 0)
+		answerf(c, "error FAILED process %d is gone or was moved elsewhere\n", c->peer.pid);
+	else if (cgroup_enter(c->home, c->peer.pid) < 0)
+		answerf(c, "error FAILED cannot move process %d back to where it came from: %s\n", c->peer.pid, strerror(errno));
+	else
+		answer(c, "ok\n");
 }
 
 /* Nothing is started while something that must hold does not. Answers the client then. */
@@ -197,12 +301,17 @@ static void do_create(struct server *s, struct client *c, const char *id, const 
 	}
 	if (lacks_guarantee(s, c))
 		return;
+	if (!cgroups_current(s->o->cg)) {
+		answer(c, "error HOMELESS the cgroups of sessions were removed; sluice-helper ends now and makes them anew when it is started again\n");
+		return;
+	}
 	session_each(s->o->cg, count_session, &count);
 	if (count >= SESSIONS_MAX) {
 		answerf(c, "error LIMIT there are %d sessions already; end some\n", count);
 		return;
 	}
 	pool_give_back(s->o->pool, s->o->cg);
+	hooks_forget_dead(s->o->hooks, s->o->cg);
 	agent = pool ? pool_take(s->o->pool, s->o->cg, (uid_t)uid, id, &reason) : 0;
 	if (pool && !agent) {
 		answerf(c, "error POOL %s\n", reason);
@@ -223,10 +332,10 @@ static void do_create(struct server *s, struct client *c, const char *id, const 
 		goto failed;
 	}
 	if (agent)
-		answerf(c, "ok %llu /%s/sessions/%s %u %s/%s\n", (unsigned long long)cgroup_id(fd), s->o->cg->name, id, agent,
+		answerf(c, "ok %llu %s/sessions/%s %u %s/%s\n", (unsigned long long)cgroup_id(fd), s->o->cg->path, id, agent,
 			s->o->pool->path, id);
 	else
-		answerf(c, "ok %llu /%s/sessions/%s\n", (unsigned long long)cgroup_id(fd), s->o->cg->name, id);
+		answerf(c, "ok %llu %s/sessions/%s\n", (unsigned long long)cgroup_id(fd), s->o->cg->path, id);
 	close(fd);
 	return;
 failed:
@@ -275,42 +384,33 @@ static void do_join(struct server *s, struct client *c, const char *id)
 	snprintf(suffix, sizeof suffix, "sessions/%s", id);
 	if (session.agent && c->peer.uid != 0)
 		answerf(c, "error DENIED the session runs as uid %u: its command is started by `spawn`\n", session.agent);
-	else
+	else if (c->peer.uid == 0)
 		move_peer(s, c, fd, suffix);
+	else
+		move_stranger(s, c, fd, suffix);
 	close(fd);
 }
 
 /*
- * Starts the session's command under its own uid, or under one that root names. Once: nobody who comes to have the owner's
- * uid later can put something beside a running agent. The lock covers the time until the new process is in the cgroup.
+ * Starts the session's command under the uid that the pool gave it: nobody names one, so nobody gains another user's. Once:
+ * nobody who comes to have the owner's uid later can put something beside a running agent. The lock covers the time until
+ * the new process is in the cgroup.
  */
-static void do_spawn(struct server *s, struct client *c, const char *id, const char *uid, const char *gid)
+static void do_spawn(struct server *s, struct client *c, const char *id)
 {
 	struct spawn spawn = {.session = id, .connection = c->fd};
 	struct session session;
 	char home[PATH_MAX + 64];
-	unsigned long ids[2] = {0, 0};
-	char *end[2] = {"", ""};
 
-	if (uid) {
-		ids[0] = strtoul(uid, &end[0], 10);
-		ids[1] = strtoul(gid, &end[1], 10);
-	}
 	spawn.cgroup = open_to_start(s, c, id, &session);
 	if (spawn.cgroup < 0)
 		return;
-	spawn.uid = session.agent ? session.agent : (uid_t)ids[0];
-	spawn.gid = session.agent ? session.agent : (gid_t)ids[1];
-	if (session.agent) {
-		snprintf(home, sizeof home, "%s/%s", s->o->pool->path, id);
-		spawn.home = home;
-	}
-	if (uid && (c->peer.uid != 0 || session.agent))
-		answer(c, "error DENIED only root names a uid, and only for a session that has none of its own\n");
-	else if (!session.agent && (!uid || *end[0] || *end[1] || ids[0] != session.owner))
-		answerf(c, "error ARGUMENT the session runs as uid %u: join it, or name that uid and a gid as root\n", session.owner);
-	else if (!spawn.uid || !spawn.gid || ids[0] >= UINT32_MAX || ids[1] >= UINT32_MAX)
-		answer(c, "error DENIED an agent does not run as root\n");
+	spawn.uid = session.agent;
+	spawn.gid = session.agent;
+	snprintf(home, sizeof home, "%s/%s", s->o->pool->path, id);
+	spawn.home = home;
+	if (!session.agent)
+		answerf(c, "error ARGUMENT the session has no uid of its own: uid %u joins it\n", session.owner);
 	else if (flock(spawn.cgroup, LOCK_EX | LOCK_NB) < 0 || session.populated)
 		answer(c, "error BUSY the session has begun already\n");
 	else if (spawn_inside(&s->o->spawn, &spawn) < 0)
@@ -403,10 +503,10 @@ static void do_status(struct server *s, struct client *c)
 
 	uname(&kernel);
 	used = snprintf(s->answer, ANSWER_MAX,
-			"ok {\"enforcing\":%s,\"missing\":\"%s\",\"hooks\":%d,\"pinned\":%d,\"kernel\":\"%s\",\"cgroup\":\"/%s\","
+			"ok {\"enforcing\":%s,\"missing\":\"%s\",\"hooks\":%d,\"pinned\":%d,\"kernel\":\"%s\",\"cgroup\":\"%s\","
 			"\"mount\":\"%s\",\"tampered\":%llu,\"attached\":",
 			*missing || lacking ? "false" : "true", missing, hooks_count(s->o->hooks), hooks_pinned(s->o->hooks),
-			kernel.release, s->o->cg->name, s->o->cg->mount, (unsigned long long)s->incidents);
+			kernel.release, s->o->cg->path, s->o->cg->mount, (unsigned long long)s->incidents);
 	used += hooks_print(s->o->hooks, s->answer + used, (size_t)(ANSWER_MAX - used));
 	used += snprintf(s->answer + used, (size_t)(ANSWER_MAX - used), ",\"guarantees\":");
 	used += guarantees_print(s->o->hooks, s->answer + used, (size_t)(ANSWER_MAX - used));
@@ -435,6 +535,27 @@ static void do_incidents(struct server *s, struct client *c, const char *after)
 	answer(c, s->answer);
 }
 
+/* Lines of `NAME ENTRIES MOST`, of the maps that can be full. */
+static void do_maps(struct server *s, struct client *c)
+{
+	static const char *const names[] = {"pending", "usage", SLUICE_PIN_DATAGRAMS, SLUICE_PIN_UNIX, SLUICE_PIN_REFUSALS};
+	size_t used = 0;
+
+	if (!is_trusted(s, c)) {
+		answerf(c, "error DENIED only the daemon's user (%u) or root may ask for the maps\n", s->o->user);
+		return;
+	}
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		uint32_t most;
+		int entries = hooks_map_entries(s->o->hooks, names[i], &most);
+
+		if (entries >= 0)
+			used += (size_t)snprintf(s->answer + used, ANSWER_MAX - used, "%s %d %u\n", names[i], entries, most);
+	}
+	snprintf(s->answer + used, ANSWER_MAX - used, "ok\n");
+	answer(c, s->answer);
+}
+
 static void obey(struct server *s, struct client *c)
 {
 	char path[PATH_MAX], verb[16], first[40], second[16], third[16];
@@ -451,6 +572,8 @@ static void obey(struct server *s, struct client *c)
 	n = sscanf(c->line, "%15s %39s %15s %15s", verb, first, second, third);
 	if (n == 1 && strcmp(verb, "daemon") == 0)
 		do_daemon(s, c);
+	else if (n == 1 && strcmp(verb, "listen") == 0)
+		do_listen(s, c);
 	else if (n == 3 && strcmp(verb, "create") == 0)
 		do_create(s, c, first, second, false);
 	else if (n == 4 && strcmp(verb, "create") == 0 && strcmp(third, "pool") == 0)
@@ -458,19 +581,19 @@ static void obey(struct server *s, struct client *c)
 	else if (n == 2 && strcmp(verb, "join") == 0)
 		do_join(s, c, first);
 	else if (n == 2 && strcmp(verb, "spawn") == 0)
-		do_spawn(s, c, first, NULL, NULL);
-	else if (n == 4 && strcmp(verb, "spawn") == 0)
-		do_spawn(s, c, first, second, third);
+		do_spawn(s, c, first);
 	else if (n == 2 && strcmp(verb, "end") == 0)
 		do_end(s, c, first);
 	else if (n == 1 && strcmp(verb, "list") == 0)
 		do_list(s, c);
 	else if (n == 1 && strcmp(verb, "status") == 0)
 		do_status(s, c);
+	else if (n == 1 && strcmp(verb, "maps") == 0)
+		do_maps(s, c);
 	else if (n == 2 && strcmp(verb, "incidents") == 0)
 		do_incidents(s, c, first);
 	else
-		answer(c, "error ARGUMENT known are: daemon, create ID UID [pool], join ID, spawn ID [UID GID], end ID, list, status, incidents AFTER\n");
+		answer(c, "error ARGUMENT known are: daemon, listen, create ID UID [pool], join ID, spawn ID, end ID, list, status, maps, incidents AFTER\n");
 }
 
 static void read_request(struct server *s, struct client *c)
@@ -478,6 +601,10 @@ static void read_request(struct server *s, struct client *c)
 	ssize_t n;
 	char *end;
 
+	if (c->home >= 0) {
+		leave(s, c); /* it closed its end, or has something else to say: both mean that it listens */
+		return;
+	}
 	n = recv(c->fd, c->line + c->used, sizeof c->line - 1 - c->used, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -526,10 +653,26 @@ static bool runs_as(int procdir, uid_t uid)
 	return line && sscanf(line, "\nUid: %*u %u", &effective) == 1 && effective == uid;
 }
 
+/*
+ * Has the process that connected come to its end? While it has not, its number is its own, and what was opened by that number
+ * is its own as well. Kernels before 6.5 can't tell.
+ */
+static bool is_gone(int fd)
+{
+	int pidfd, failed;
+	socklen_t size = sizeof pidfd;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0)
+		return errno != ENOPROTOOPT;
+	failed = pidfd_send_signal(pidfd, 0, NULL, 0) < 0 ? errno : 0;
+	close(pidfd);
+	return failed == ESRCH;
+}
+
 static void accept_one(struct server *s, int listening)
 {
 	int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct client *slot = NULL, c = {.fd = fd};
+	struct client *slot = NULL, c = {.fd = fd, .home = -1};
 	int open_now = 0, same_uid = 0;
 	socklen_t size = sizeof c.peer;
 	char proc[32];
@@ -554,8 +697,8 @@ static void accept_one(struct server *s, int listening)
 	}
 	snprintf(proc, sizeof proc, "/proc/%d", c.peer.pid);
 	c.procdir = open(proc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	/* The number may be another process's by now: then the uid differs, or it is the same user's own doing. */
-	if (c.procdir < 0 || !runs_as(c.procdir, c.peer.uid)) {
+	/* The number may be another process's by now. Where the kernel can't tell, the uid differs or it is the same user's doing. */
+	if (c.procdir < 0 || !runs_as(c.procdir, c.peer.uid) || is_gone(fd)) {
 		if (c.procdir >= 0)
 			close(c.procdir);
 		refuse(fd, "error DENIED the process that connected is gone\n");
@@ -602,6 +745,25 @@ static void report(void *context, const char *text)
 	LOG("TAMPERED: %s", text);
 }
 
+/* The service manager, if one started us. */
+static void tell_manager(const char *state)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+
+	if (path)
+		(void)notify_send(path, state, NULL, 0);
+}
+
+/* Said again each second, so that none of it is lost when the manager's socket is full; as its watchdog it shows that we look. */
+static void tell_state(const struct server *s)
+{
+	char state[96];
+
+	snprintf(state, sizeof state, "READY=1\nWATCHDOG=1\nSTATUS=%d hooks attached%s", hooks_count(s->o->hooks),
+		 s->broken ? ", one is off and can't be put back" : "");
+	tell_manager(state);
+}
+
 /*
  * What was undone is put back. Where enforcement had lapsed, nobody knows what the sessions opened meanwhile, and where it
  * can't be put back they are open now: in both cases what runs in them is killed.
@@ -609,10 +771,20 @@ static void report(void *context, const char *text)
 static void watch(struct server *s)
 {
 	bool known = s->broken;
-	int state = hooks_watch(s->o->hooks, s->o->cg, report, s);
+	int state;
+
+	/* Programs and maps are tied to these cgroups, so a new start is needed; until then no session can be made. */
+	if (!cgroups_current(s->o->cg)) {
+		report(s, "the cgroups were removed or made anew: the helper ends, and attaches all hooks when it is started again");
+		s->homeless = true;
+		cgroup_kill(s->o->cg->sessions);
+		return;
+	}
+	state = hooks_watch(s->o->hooks, s->o->cg, report, s);
 
 	s->watch_at = now_ms() + WATCH_MS;
 	s->broken = state < 0;
+	tell_state(s);
 	if (state == 0)
 		return;
 	if (cgroup_kill(s->o->cg->sessions) < 0)
@@ -651,6 +823,8 @@ static void tick(struct server *s)
 			continue;
 		if (*c->ending)
 			go_on_ending(s, c);
+		else if (c->home >= 0 && now_ms() >= c->deadline)
+			leave(s, c);
 		else if (now_ms() >= c->deadline)
 			answer(c, "error TIMEOUT no request came\n");
 	}
@@ -666,9 +840,10 @@ int server_run(const struct server_options *options, const volatile sig_atomic_t
 		goto cleanup;
 	s->o = options;
 	for (int i = 0; i < CLIENTS_MAX; i++)
-		s->client[i].fd = s->client[i].procdir = -1;
+		s->client[i].fd = s->client[i].procdir = s->client[i].home = -1;
 	LOG("ready: %d hooks attached, listening on %s", hooks_count(options->hooks), options->socket_path);
-	while (!*stop) {
+	tell_state(s);
+	while (!*stop && !s->homeless) {
 		struct pollfd fds[CLIENTS_MAX + 1];
 		struct client *of[CLIENTS_MAX + 1];
 		nfds_t n = 0;
@@ -695,12 +870,15 @@ int server_run(const struct server_options *options, const volatile sig_atomic_t
 		if (fds[0].revents & POLLIN)
 			accept_one(s, listening);
 	}
-	result = 0;
+	tell_manager("STOPPING=1");
+	result = s->homeless ? -1 : 0;
 cleanup:
-	if (s)
-		for (int i = 0; i < CLIENTS_MAX; i++)
-			if (s->o)
-				drop(&s->client[i]);
+	if (s && s->o)
+		for (int i = 0; i < CLIENTS_MAX; i++) {
+			if (s->client[i].home >= 0)
+				leave(s, &s->client[i]);
+			drop(&s->client[i]);
+		}
 	if (listening >= 0) {
 		close(listening);
 		unlink(options->socket_path);

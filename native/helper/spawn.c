@@ -45,10 +45,8 @@ static void become_launcher(const struct spawn_options *o, const struct spawn *s
 	words[n++] = uid;
 	words[n++] = "--gid";
 	words[n++] = gid;
-	if (s->home) {
-		words[n++] = "--home";
-		words[n++] = s->home;
-	}
+	words[n++] = "--home";
+	words[n++] = s->home;
 	for (int i = 0; o->limits[i] && i < LIMITS_MAX; i++) {
 		words[n++] = "--limit";
 		words[n++] = o->limits[i];

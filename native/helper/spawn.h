@@ -17,7 +17,7 @@ struct spawn {
 	int connection;  /* to the caller, handed on */
 	uid_t uid;
 	gid_t gid;
-	const char *home; /* NULL: none is known */
+	const char *home;
 };
 
 /* Starts sluice-launch as the session's end of a launch; -1 with errno when it could not be started. */

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "launch.h"
@@ -122,9 +123,19 @@ static void stop(int connection, struct terminal *t, int signal_number)
 	sigemptyset(&one);
 	sigaddset(&one, signal_number);
 	(void)signal(signal_number, SIG_DFL);
-	kill(0, signal_number);
-	sigprocmask(SIG_UNBLOCK, &one, NULL); /* here it stops */
+	if (signal_number == SIGTTIN && t->fd >= 0) {
+		/* A shell that makes it the foreground right now sends no SIGCONT; the kernel alone can tell in one step. */
+		sigprocmask(SIG_UNBLOCK, &one, NULL);
+		terminal_want(t);
+	} else {
+		kill(0, signal_number);
+		sigprocmask(SIG_UNBLOCK, &one, NULL); /* here it stops */
+	}
 	sigprocmask(SIG_BLOCK, &one, NULL);
+	/* What continued it is answered here. Told twice, the command could be continued after the next Ctrl-Z as well. */
+	sigemptyset(&one);
+	sigaddset(&one, SIGCONT);
+	(void)sigtimedwait(&one, NULL, &(struct timespec){0});
 	if ((had_it || signal_number == SIGTTIN || signal_number == SIGTTOU) && terminal_is_ours(t))
 		terminal_take(t);
 	tell(connection, CONTINUE, t->taken);
@@ -194,7 +205,7 @@ static int serve(int connection, struct terminal *t, const struct request *reque
 	}
 }
 
-int front(const struct launch *l, int named_user)
+int front(const struct launch *l)
 {
 	struct request request = {.magic = REQUEST_MAGIC};
 	struct terminal t = {0};
@@ -230,10 +241,7 @@ int front(const struct launch *l, int named_user)
 	nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (signals < 0 || nothing < 0)
 		return FAILED;
-	if (named_user)
-		snprintf(line, sizeof line, "spawn %s %u %u", l->session, l->uid, l->gid);
-	else
-		snprintf(line, sizeof line, "spawn %s", l->session);
+	snprintf(line, sizeof line, "spawn %s", l->session);
 	connection = ask_helper(l, line);
 	if (connection < 0)
 		return FAILED;

@@ -168,13 +168,16 @@ static void set_foreground(pid_t group, int only_from_us)
 	close(terminal);
 }
 
-static int begin(const struct launch *l, const struct request *request, char **texts)
+static int begin(const struct launch *l, const struct request *request, char **texts, pid_t parent)
 {
 	static const int UNTOUCHED[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 	sigset_t none;
 	char **command = texts + 1;
 
+	/* It goes with its parent, also with one that is gone already. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		return FAILED;
 	setpgid(0, 0);
 	if (request->foreground)
 		set_foreground(getpid(), 0);
@@ -268,7 +271,7 @@ int inside(const struct launch *l)
 	char **texts;
 	sigset_t child;
 	int kill_file, signals, master = -1, nothing;
-	pid_t command;
+	pid_t parent, command;
 
 	alarm(PATIENCE); /* for all that the caller has to send */
 	/* Whoever started the helper may have left it something. */
@@ -305,13 +308,14 @@ int inside(const struct launch *l)
 		return FAILED;
 	if (master >= 0)
 		close(master);
+	parent = getpid();
 	command = fork();
 	if (command < 0) {
 		LOG("cannot start the command: %s", strerror(errno));
 		return FAILED;
 	}
 	if (command == 0)
-		return begin(l, &request, texts);
+		return begin(l, &request, texts, parent);
 	setpgid(command, command);
 	if (request.foreground)
 		set_foreground(command, 1);

@@ -47,7 +47,7 @@ int filter_system_calls(void);
 /* Becomes the command; returns its exit status when that failed. */
 int run_command(char **command);
 /* The caller's end of a session that the helper starts. Returns the command's exit status, or ends as it ended. */
-int front(const struct launch *l, int named_user);
+int front(const struct launch *l);
 /* The session's end of it, started by the helper as root with the two descriptors of message.h. */
 int inside(const struct launch *l);
 

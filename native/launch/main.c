@@ -14,10 +14,10 @@
 #include "sluice.h"
 
 static const char USAGE[] =
-	"sluice-launch --helper SOCKET --session ID [--own-uid] [--uid N --gid N] -- COMMAND [ARGUMENT…]\n"
+	"sluice-launch --helper SOCKET --session ID [--own-uid | --uid N --gid N] -- COMMAND [ARGUMENT…]\n"
 	"Joins the session, gives up descriptors, groups, capabilities and system calls, and runs COMMAND.\n"
 	"--own-uid: sluice-helper starts it, under the session's own uid; else it is this process that becomes COMMAND.\n"
-	"--uid and --gid are for root alone, which must name both, neither of them 0, unless the uid is the session's own.\n"
+	"--uid and --gid: as whom root runs COMMAND, both, neither of them 0. Others run it as themselves.\n"
 	"Exit: that of COMMAND; 127 not found, 126 not executable, 125 the session could not be entered.\n";
 
 static int number(const char *text, unsigned *out)
@@ -99,7 +99,7 @@ int main(int argc, char **argv)
 	}
 	l.command = argv + optind;
 	if (!l.session || (is_inside_end ? optind != argc || given != 2 : !l.helper || optind == argc) ||
-	    (given && !l.is_root)) {
+	    (given && (!l.is_root || own_uid))) {
 		fputs(USAGE, stderr);
 		return FAILED;
 	}
@@ -107,14 +107,14 @@ int main(int argc, char **argv)
 		LOG("--session wants 32 hex digits");
 		return FAILED;
 	}
-	if (l.is_root && !(own_uid && !given) && (given != 2 || l.uid == 0 || l.gid == 0)) {
+	if (l.is_root && !own_uid && (given != 2 || l.uid == 0 || l.gid == 0)) {
 		LOG("an agent does not run as root: name --uid and --gid, neither of them 0");
 		return FAILED;
 	}
 	if (is_inside_end)
 		return inside(&l);
 	if (own_uid)
-		return front(&l, given);
+		return front(&l);
 	if (!l.is_root) {
 		l.uid = getuid();
 		l.gid = getgid();

@@ -50,7 +50,9 @@ int ask_helper(const struct launch *l, const char *request)
 		goto failed;
 	}
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
-	    connect(fd, (struct sockaddr *)&address, sizeof address) < 0 || dprintf(fd, "%s\n", request) < 0) {
+	    connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+	    /* Whom it refuses at once it tells why before it closes. */
+	    (send(fd, line, (size_t)snprintf(line, sizeof line, "%s\n", request), MSG_NOSIGNAL) < 0 && errno != EPIPE)) {
 		LOG("cannot reach sluice-helper on %s: %s; is it running?", l->helper, strerror(errno));
 		goto failed;
 	}

@@ -22,6 +22,8 @@ struct terminal {
 void terminal_look(struct terminal *t, struct request *request);
 /* May this process use it now? */
 int terminal_is_ours(const struct terminal *t);
+/* Stops this job, as reading does, unless the terminal is its own. */
+void terminal_want(const struct terminal *t);
 void terminal_take(struct terminal *t);
 void terminal_give_back(struct terminal *t);
 /* Its size is the session's. */

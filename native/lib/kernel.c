@@ -1,22 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The pinned maps by raw bpf(2): three lookups and one update don't need libbpf, and the daemon not its dependencies. */
+/* The pinned maps by raw bpf(2): lookups and updates don't need libbpf, and the daemon not its dependencies. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libsluice.h"
 #include "sluice.h"
 
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
 struct sluice_kernel {
 	int accepted;
 	int listener;
 	int datagrams;
+	int unix_names;
+	int refusals;
+	int lost;
 	__u64 netns_cookie; /* where the daemon lives, and so whoever reaches its UDP sockets */
 };
 
@@ -40,23 +50,31 @@ static int open_pin(const char *pin_dir, const char *name, char *err, size_t err
 	return fd;
 }
 
-static int check_value_size(int map, size_t size, const char *name, char *err, size_t errlen)
+static int inspect(int map, struct bpf_map_info *info)
 {
-	struct bpf_map_info info;
 	union bpf_attr attributes;
 
-	memset(&info, 0, sizeof info);
+	memset(info, 0, sizeof *info);
 	memset(&attributes, 0, sizeof attributes);
 	attributes.info.bpf_fd = (unsigned)map;
-	attributes.info.info_len = sizeof info;
-	attributes.info.info = (uintptr_t)&info;
-	if (bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes) < 0) {
+	attributes.info.info_len = sizeof *info;
+	attributes.info.info = (uintptr_t)info;
+	return bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes);
+}
+
+static int check_size(int map, size_t key, size_t size, const char *name, char *err, size_t errlen)
+{
+	struct bpf_map_info info;
+
+	if (inspect(map, &info) < 0) {
 		snprintf(err, errlen, "cannot inspect the map %s: %s", name, strerror(errno));
 		return -1;
 	}
-	if (info.value_size != size) {
-		snprintf(err, errlen, "the map %s holds %u bytes where %zu are wanted: sluice-helper is of another version",
-			 name, info.value_size, size);
+	if (info.value_size != size || info.key_size != key) {
+		snprintf(err, errlen,
+			 "the map %s has keys and values of %u and %u bytes where %zu and %zu are wanted: sluice-helper is of "
+			 "another version",
+			 name, info.key_size, info.value_size, key, size);
 		return -1;
 	}
 	return 0;
@@ -83,16 +101,27 @@ struct sluice_kernel *sluice_open(const char *pin_dir, char *err, size_t errlen)
 		snprintf(err, errlen, "no memory");
 		return NULL;
 	}
-	kernel->listener = kernel->datagrams = -1;
+	kernel->listener = kernel->datagrams = kernel->unix_names = kernel->refusals = kernel->lost = -1;
 	kernel->accepted = open_pin(pin_dir, SLUICE_PIN_ACCEPTED, err, errlen);
 	if (kernel->accepted >= 0)
 		kernel->listener = open_pin(pin_dir, SLUICE_PIN_LISTENER, err, errlen);
 	if (kernel->listener >= 0)
 		kernel->datagrams = open_pin(pin_dir, SLUICE_PIN_DATAGRAMS, err, errlen);
-	if (kernel->datagrams < 0 || read_netns(kernel, err, errlen) < 0 ||
-	    check_value_size(kernel->accepted, sizeof(struct sluice_origin), SLUICE_PIN_ACCEPTED, err, errlen) < 0 ||
-	    check_value_size(kernel->listener, sizeof(struct sluice_listener), SLUICE_PIN_LISTENER, err, errlen) < 0 ||
-	    check_value_size(kernel->datagrams, sizeof(struct sluice_origin), SLUICE_PIN_DATAGRAMS, err, errlen) < 0) {
+	if (kernel->datagrams >= 0)
+		kernel->unix_names = open_pin(pin_dir, SLUICE_PIN_UNIX, err, errlen);
+	if (kernel->unix_names >= 0)
+		kernel->refusals = open_pin(pin_dir, SLUICE_PIN_REFUSALS, err, errlen);
+	if (kernel->refusals >= 0)
+		kernel->lost = open_pin(pin_dir, SLUICE_PIN_LOST, err, errlen);
+	if (kernel->lost < 0 || read_netns(kernel, err, errlen) < 0 ||
+	    check_size(kernel->accepted, sizeof(int), sizeof(struct sluice_origin), SLUICE_PIN_ACCEPTED, err, errlen) < 0 ||
+	    check_size(kernel->listener, sizeof(__u32), sizeof(struct sluice_listener), SLUICE_PIN_LISTENER, err, errlen) < 0 ||
+	    check_size(kernel->datagrams, sizeof(struct sluice_datagram_key), sizeof(struct sluice_origin), SLUICE_PIN_DATAGRAMS,
+		       err, errlen) < 0 ||
+	    check_size(kernel->unix_names, sizeof(struct sluice_unix_name), sizeof(__u32), SLUICE_PIN_UNIX, err, errlen) < 0 ||
+	    check_size(kernel->refusals, sizeof(struct sluice_refusal_key), sizeof(struct sluice_refusal), SLUICE_PIN_REFUSALS, err,
+		       errlen) < 0 ||
+	    check_size(kernel->lost, sizeof(__u32), sizeof(__u64), SLUICE_PIN_LOST, err, errlen) < 0) {
 		sluice_close(kernel);
 		return NULL;
 	}
@@ -109,6 +138,12 @@ void sluice_close(struct sluice_kernel *kernel)
 		close(kernel->listener);
 	if (kernel->datagrams >= 0)
 		close(kernel->datagrams);
+	if (kernel->unix_names >= 0)
+		close(kernel->unix_names);
+	if (kernel->refusals >= 0)
+		close(kernel->refusals);
+	if (kernel->lost >= 0)
+		close(kernel->lost);
 	free(kernel);
 }
 
@@ -156,6 +191,13 @@ int sluice_datagram_of(const struct sluice_kernel *kernel, const char *address, 
 	return errno == ENOENT ? 0 : -errno;
 }
 
+int64_t sluice_maps_id(const struct sluice_kernel *kernel)
+{
+	struct bpf_map_info info;
+
+	return inspect(kernel->listener, &info) < 0 ? -errno : (int64_t)info.id;
+}
+
 int sluice_set_listener(const struct sluice_kernel *kernel, unsigned port)
 {
 	struct sluice_listener value = {.port = (__u16)port};
@@ -171,6 +213,90 @@ int sluice_set_listener(const struct sluice_kernel *kernel, unsigned port)
 	return bpf(BPF_MAP_UPDATE_ELEM, &attributes) == 0 ? 0 : -errno;
 }
 
+int sluice_unix_allow(const struct sluice_kernel *kernel, const struct sluice_unix_name *name, int allow)
+{
+	__u32 one = 1;
+	union bpf_attr attributes;
+
+	/* Names of every session are the helper's. */
+	if (!kernel || !name || name->session == 0 || name->length == 0 || name->length > sizeof name->name)
+		return -EINVAL;
+	memset(&attributes, 0, sizeof attributes);
+	attributes.map_fd = (unsigned)kernel->unix_names;
+	attributes.key = (uintptr_t)name;
+	if (allow) /* deleting wants what it does not use to be zero */
+		attributes.value = (uintptr_t)&one;
+	if (bpf(allow ? BPF_MAP_UPDATE_ELEM : BPF_MAP_DELETE_ELEM, &attributes) == 0)
+		return 0;
+	return !allow && errno == ENOENT ? 0 : -errno;
+}
+
+int sluice_unix_next(const struct sluice_kernel *kernel, const struct sluice_unix_name *after, struct sluice_unix_name *out)
+{
+	union bpf_attr attributes;
+
+	if (!kernel || !out)
+		return -EINVAL;
+	memset(&attributes, 0, sizeof attributes);
+	attributes.map_fd = (unsigned)kernel->unix_names;
+	attributes.key = (uintptr_t)after;
+	attributes.next_key = (uintptr_t)out;
+	if (bpf(BPF_MAP_GET_NEXT_KEY, &attributes) == 0)
+		return 1;
+	return errno == ENOENT ? 0 : -errno;
+}
+
+int sluice_refusals(const struct sluice_kernel *kernel, struct sluice_refused *out, unsigned max)
+{
+	struct timespec now;
+	struct sluice_refusal_key key, last;
+	bool kept = false; /* an entry of the other turn, behind which the walk goes on */
+	unsigned turn, count = 0;
+
+	if (!kernel || !out || clock_gettime(CLOCK_MONOTONIC, &now) < 0)
+		return -EINVAL;
+	turn = !(((__u64)now.tv_sec * 1000000000ULL + (__u64)now.tv_nsec) >> SLUICE_TURN_BITS & 1);
+	for (unsigned steps = 0; count < max && steps < 2 * SLUICE_REFUSALS_MAX; steps++) {
+		union bpf_attr attributes;
+
+		memset(&attributes, 0, sizeof attributes);
+		attributes.map_fd = (unsigned)kernel->refusals;
+		attributes.key = kept ? (uintptr_t)&last : 0;
+		attributes.next_key = (uintptr_t)&key;
+		if (bpf(BPF_MAP_GET_NEXT_KEY, &attributes) < 0)
+			return errno == ENOENT ? (int)count : -errno;
+		if (key.turn != turn) {
+			last = key;
+			kept = true;
+			continue;
+		}
+		memset(&attributes, 0, sizeof attributes);
+		attributes.map_fd = (unsigned)kernel->refusals;
+		attributes.key = (uintptr_t)&key;
+		attributes.value = (uintptr_t)&out[count].refusal;
+		if (bpf(BPF_MAP_LOOKUP_AND_DELETE_ELEM, &attributes) < 0)
+			return -errno;
+		if (key.kind == SLUICE_REFUSED_NAMES)
+			continue;
+		out[count++].key = key;
+	}
+	return (int)count;
+}
+
+int sluice_refusals_lost(const struct sluice_kernel *kernel, uint64_t *out)
+{
+	__u32 zero = 0;
+	union bpf_attr attributes;
+
+	if (!kernel || !out)
+		return -EINVAL;
+	memset(&attributes, 0, sizeof attributes);
+	attributes.map_fd = (unsigned)kernel->lost;
+	attributes.key = (uintptr_t)&zero;
+	attributes.value = (uintptr_t)out;
+	return bpf(BPF_MAP_LOOKUP_ELEM, &attributes) == 0 ? 0 : -errno;
+}
+
 int sluice_peer(int fd, uint32_t *out)
 {
 	struct ucred peer;
@@ -184,4 +310,16 @@ int sluice_peer(int fd, uint32_t *out)
 	out[1] = peer.uid;
 	out[2] = peer.gid;
 	return 0;
+}
+
+int sluice_peer_is_gone(int fd)
+{
+	int pidfd, failed;
+	socklen_t size = sizeof pidfd;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0)
+		return errno != ENOPROTOOPT;
+	failed = pidfd_send_signal(pidfd, 0, NULL, 0) < 0 ? errno : 0;
+	close(pidfd);
+	return failed == ESRCH;
 }

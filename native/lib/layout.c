@@ -27,9 +27,26 @@
 	X(comm, 72, 16)      \
 	X(exe, 88, 256)
 ORIGIN(FIELD)
+#define UNIX_NAME_FIELD(name, offset, size)                                                                          \
+	_Static_assert(offsetof(struct sluice_unix_name, name) == (offset), "offset of " #name);                     \
+	_Static_assert(sizeof(((struct sluice_unix_name *)0)->name) == (size), "size of " #name);
+#define UNIX_NAME(X)     \
+	X(session, 0, 8) \
+	X(length, 8, 4)  \
+	X(name, 12, 108)
+UNIX_NAME(UNIX_NAME_FIELD)
+#define REFUSED_FIELD(name, offset, size)                                                                    \
+	_Static_assert(offsetof(struct sluice_refused, name) == (offset), "offset of " #name);               \
+	_Static_assert(sizeof(((struct sluice_refused *)0)->name) == (size), "size of " #name);
+#define REFUSED(X)              \
+	X(key.name, 0, 120)     \
+	X(key.kind, 120, 2)     \
+	X(refusal.count, 128, 8) \
+	X(refusal.first, 136, 344)
+REFUSED(REFUSED_FIELD)
 #define LINE(name, offset, size) #name " " TEXT(offset) " " TEXT(size) "\n"
 
 const char *sluice_layout(void)
 {
-	return "sluice_origin 0 344\n" ORIGIN(LINE);
+	return "sluice_origin 0 344\n" ORIGIN(LINE) "sluice_unix_name 0 120\n" UNIX_NAME(LINE) "sluice_refused 0 480\n" REFUSED(LINE);
 }

@@ -75,6 +75,8 @@ SLUICE_API int sluice_stream_close(struct sluice_stream *stream, struct sluice_m
 
 struct sluice_kernel; /* the pinned maps, opened */
 struct sluice_origin; /* ../sluice.h */
+struct sluice_unix_name;
+struct sluice_refused;
 
 /* Opens the maps pinned in a directory. NULL and a sentence in err when one can't be. */
 SLUICE_API struct sluice_kernel *sluice_open(const char *pin_dir, char *err, size_t errlen);
@@ -90,10 +92,29 @@ SLUICE_API int sluice_origin_of(const struct sluice_kernel *kernel, int fd, stru
  */
 SLUICE_API int sluice_datagram_of(const struct sluice_kernel *kernel, const char *address, unsigned port,
 				  const uint8_t *bytes, size_t length, struct sluice_origin *out);
+/* Tells maps of this helper from others: sockets that were marked in those are not the daemon's any more. Or -errno. */
+SLUICE_API int64_t sluice_maps_id(const struct sluice_kernel *kernel);
 /* From now on agents' connections and datagrams are turned to this port of 127.0.0.1 and ::1; 0 refuses them. 0 or -errno. */
 SLUICE_API int sluice_set_listener(const struct sluice_kernel *kernel, unsigned port);
+/* Lets one session speak to a UNIX socket of the host, or no more. Connections that there are go on. 0 or -errno. */
+SLUICE_API int sluice_unix_allow(const struct sluice_kernel *kernel, const struct sluice_unix_name *name, int allow);
+/* The names that are allowed, one after the other (NULL: the first), those of every session among them. 1, 0 at the end, or -errno. */
+SLUICE_API int sluice_unix_next(const struct sluice_kernel *kernel, const struct sluice_unix_name *after,
+				struct sluice_unix_name *out);
+/*
+ * Takes what was refused in the turn before this one (struct sluice_refused, ../sluice.h), so that it counts once. How many
+ * were written to `out`, at most `max`: call again when it is that many. -errno.
+ */
+SLUICE_API int sluice_refusals(const struct sluice_kernel *kernel, struct sluice_refused *out, unsigned max);
+/* How many refusals could not be counted since the maps were made. 0 or -errno. */
+SLUICE_API int sluice_refusals_lost(const struct sluice_kernel *kernel, uint64_t *out);
 /* SO_PEERCRED of a UNIX socket: pid, uid, gid into out[3]. 0 or -errno. */
 SLUICE_API int sluice_peer(int fd, uint32_t *out);
+/*
+ * 1 when that process has come to its end and its number may be another's; 0 when it has not, so that what was read by its
+ * number was its own, and on kernels before 6.5, which can't tell.
+ */
+SLUICE_API int sluice_peer_is_gone(int fd);
 /* Sending for many sockets at once (send.c). */
 
 struct sluice_send {
@@ -108,7 +129,28 @@ struct sluice_send {
  */
 SLUICE_API int sluice_send_many(const uint8_t *bytes, uint32_t size, struct sluice_send *jobs, uint32_t count);
 
-/* The layout of struct sluice_origin: lines of `field offset size`, the first being `sluice_origin 0 SIZE`. */
+/* What the daemon has of systemd (service.c). */
+
+/* Of the daemon: TCP on 127.0.0.1 and ::1, then UDP on both. */
+#define SLUICE_LISTENERS 4
+/*
+ * Opens the daemon's listeners at one port, to be called within the daemon's cgroup; 0: any port that is free on all. A host
+ * without IPv6 has -1 for two of them. Returns the port, with the descriptors in `out`, or -errno with nothing open.
+ */
+SLUICE_API int sluice_listen(unsigned port, int32_t *out);
+/* Takes over a listener that the service manager kept; `kind` is its place in the list above. Its port, or -errno. */
+SLUICE_API int sluice_inherit(int fd, unsigned kind);
+/* sd_notify(3), with descriptors for FDSTORE=1; path as $NOTIFY_SOCKET has it. 0 or -errno. */
+SLUICE_API int sluice_notify(const char *path, const char *state, const int32_t *fds, uint32_t count);
+/* A socket to the journal's. Its descriptor, or -errno. */
+SLUICE_API int sluice_journal_open(const char *path);
+/*
+ * Sends entries of the journal's native protocol without waiting. Entry i is what lies between ends[i - 1] (0 for the first)
+ * and ends[i]. How many were sent, from the first; -errno when none was: -EAGAIN while the journal has no room.
+ */
+SLUICE_API int sluice_journal_send(int fd, const uint8_t *bytes, uint32_t size, const uint32_t *ends, uint32_t count);
+
+/* The layout of the structs that the daemon reads and writes: lines of `field offset size`, after `STRUCT 0 SIZE`. */
 SLUICE_API const char *sluice_layout(void);
 
 #endif

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-enum { PATIENCE_MS = 2000 };
+enum { PATIENCE_MS = 4000 }; /* less than an attempt may take in all */
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
 #endif

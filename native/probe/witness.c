@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-enum { SOCKETS_MAX = 256, QUIET_MS = 250, DIAL_S = 2, DATAGRAM_MAX = 65536, BOUND_TRIES = 50 };
+enum { SOCKETS_MAX = 256, QUIET_MS = 250, DIAL_S = 4, DATAGRAM_MAX = 65536, BOUND_TRIES = 50 };
 
 enum kind { NONE, LISTENER, READER, GIVER };
 
@@ -253,7 +253,8 @@ static void dial(const struct target *t, const char *kind, const char *host, uns
 		return;
 	}
 	alarm(DIAL_S);
-	snprintf(a.name, sizeof a.name, "%s", name);
+	/* Not the probe's name: an ICMP error that quotes this call comes back to the witness, and is nobody's escape. */
+	snprintf(a.name, sizeof a.name, "call");
 	size = site_address(&there, v4 ? AF_INET : AF_INET6, false, &to);
 	connect_and_send(&a, socket(v4 ? AF_INET : AF_INET6, strcmp(kind, "udp") ? SOCK_STREAM : SOCK_DGRAM, 0), &to.any, size);
 	_exit(0);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { Pending } from '../../daemon/approvals/approval.ts';
@@ -89,7 +89,7 @@ test('an agent gets one clear line and nothing else', options, async (t) => {
 
 test('no daemon, bad options, unknown commands: a line on stderr and a status', options, async (t) => {
   const desk = await begin(t);
-  const none = await desk.sluice(['status'], { SLUICE_RUN_DIR: '/nonexistent' });
+  const none = await desk.sluice(['approvals'], { SLUICE_RUN_DIR: '/nonexistent' });
   assert.equal(none.code, 1);
   assert.match(
     none.err,
@@ -110,7 +110,7 @@ test('status is one screen, and fails where something is wrong', options, async 
   const { code, out } = await (await begin(t)).sluice(['status']);
   assert.equal(code, 0);
   assert.match(out, /^state +well\n/);
-  assert.match(out, /memory +96.4 MB\n/);
+  assert.match(out, /96\.4 MB of\s+memory\n/);
   assert.ok(out.split('\n').length <= 24);
   assert.ok(out.split('\n').every((line) => line.length <= 80));
 });
@@ -121,7 +121,15 @@ test('run becomes the launcher with the session, its token, and what clients loo
   mkdirSync(lib);
   writeFileSync(join(lib, 'sluice-launch'), '#!/bin/sh\nprintf "%s\\n" "$@"\nenv\nexit 7\n');
   chmodSync(join(lib, 'sluice-launch'), 0o755);
-  const run = await desk.sluice(['run', '--user', 'nobody', 'psql', '-c', 'select 1', '--user', 'x'], {
+  // Found on PATH as the agent will find it: no directory, nothing that can't be executed or entered, links followed.
+  chmodSync(desk.dir, 0o755);
+  for (const name of ['one/psql', 'two', 'closed', 'three']) mkdirSync(join(desk.dir, name), { recursive: true });
+  writeFileSync(join(desk.dir, 'two/psql'), '', { mode: 0o644 });
+  for (const name of ['closed/psql', 'three/psql-18']) writeFileSync(join(desk.dir, name), '', { mode: 0o755 });
+  chmodSync(join(desk.dir, 'closed'), 0o700);
+  symlinkSync('psql-18', join(desk.dir, 'three/psql'));
+  const run = await desk.sluice(['run', '--user', 'nobody', '-v', 'psql', '-c', 'select 1', '--user', 'x'], {
+    PATH: `${['one', 'two', 'closed', 'three'].map((name) => join(desk.dir, name)).join(':')}:${process.env.PATH}`,
     SLUICE_LIB_DIR: lib,
     PGPASSWORD: '',
     XDG_RUNTIME_DIR: '/run/user/0',
@@ -129,8 +137,8 @@ test('run becomes the launcher with the session, its token, and what clients loo
     HOME: '/root',
   });
   assert.equal(run.code, 7);
-  assert.equal(run.err, '');
   const [session] = desk.sessions.list();
+  assert.equal(run.err, `sluice: session ${session!.id.slice(0, 8)} runs as nobody (65534) in /${session!.id}\n`);
   const words = run.out.split('\n');
   assert.deepEqual(words.slice(0, 14), [
     ...['--helper', join(desk.dir, 'helper.sock'), '--session', session!.id],
@@ -150,7 +158,12 @@ test('run becomes the launcher with the session, its token, and what clients loo
   assert.deepEqual(session!.principal.subject, 'local:nobody');
   assert.equal(session!.uid, 65534);
   const running = await desk.sluice(['sessions', 'running']);
-  assert.match(running.out, new RegExp(`${session!.id.slice(0, 8)} +local:nobody .*psql -c select 1`));
+  const line = `${session!.id.slice(0, 8)} +local:nobody +nobody \\(65534\\) .*psql -c select 1`;
+  assert.match(running.out, new RegExp(`^SESSION .*\n${line} .*\n +in /${session!.id}\n$`));
+  const json = JSON.parse((await desk.sluice(['sessions', 'running', '--json'])).out);
+  assert.deepEqual([json.agent, json.cgroup], [{ uid: 65534, user: 'nobody' }, `/${session!.id}`]);
+  const { uid, owner, exe } = desk.events.find(({ type }) => type === 'session.start')!;
+  assert.deepEqual([uid, owner, exe], [65534, 65534, join(desk.dir, 'three/psql-18')]);
   assert.equal((await desk.sluice(['sessions', 'end', session!.id.slice(0, 6)])).code, 0);
   assert.deepEqual(desk.sessions.list(), []);
 });

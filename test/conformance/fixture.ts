@@ -39,17 +39,41 @@ export interface Client {
 export interface Lie {
   readonly name: string;
   readonly bytes: Buffer;
+  /** What the lie is taken for, on record. Absent: any error of the upstream. */
+  readonly error?: string;
   /** Goes on: hangs up afterwards, or waits. */
   readonly then: 'close' | 'reset' | 'wait';
 }
 
-/** Parts of the suite that a protocol may have nothing for. */
-export type Part = 'refused' | 'held' | 'masked' | 'on record' | 'bad input' | 'lies';
+/**
+ * Parts of the suite that a protocol may have nothing for. `large` is one of `refused`, `changes` (what is on disk before
+ * it goes upstream) one of `on record`, `half` one of `bad input`.
+ */
+export type Part =
+  | 'split'
+  | 'refused'
+  | 'large'
+  | 'held'
+  | 'masked'
+  | 'on record'
+  | 'changes'
+  | 'bad input'
+  | 'half'
+  | 'ignored'
+  | 'lies';
 
 export interface Fixture {
   readonly name: string;
   /** Parts that it has nothing for, and why. */
   readonly lacks?: Readonly<Partial<Record<Part, string>>>;
+  /** Each act stands for itself: one that goes wrong, upstream or on record, fails alone, and the connection goes on. */
+  readonly independent?: true;
+  /** The protocol has no word for whoever sends what is none of it: such a connection is cut off. */
+  readonly mute?: true;
+  /** What of an answer has to be as without sluice, where not every byte can be. Absent: every byte. */
+  same?(bytes: Buffer): string;
+  /** How an act shows in what goes upstream. Absent: by its very bytes. */
+  trace?(act: Buffer): Buffer;
   /** Why it can't run here, or null. */
   missing(): string | null;
   /**
@@ -80,6 +104,8 @@ export interface Fixture {
     /** Its error's native code when policy refuses. */
     readonly denied: Buffer;
     readonly deniedCode: string;
+    /** What its error says where the protocol's refusals have no rule that could be named, nor detail and hint. */
+    readonly deniedSays?: RegExp;
     readonly held: Buffer;
     /** Words of `held` as they go upstream. */
     readonly heldText: string;
@@ -93,7 +119,9 @@ export interface Fixture {
   readonly talks: Readonly<Record<string, readonly Buffer[]>>;
   /** A message begun and not ended. */
   readonly half: Buffer;
-  /** Bytes that no client may send; each ends the connection with a native error, at once. */
+  /** Bytes that get no answer: they are on record, and the connection goes on. Absent: `lacks` says why. */
+  readonly ignored?: Readonly<Record<string, Buffer>>;
+  /** Bytes that no client may send; each ends the connection at once, with a native error unless the protocol is mute. */
   readonly bad: Readonly<Record<string, Buffer>>;
   readonly lies: readonly Lie[];
 }

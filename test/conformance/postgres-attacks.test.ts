@@ -374,6 +374,74 @@ describe('attacks on the codec', { skip: postgresMissing() ?? false }, () => {
     wire.close();
   });
 
+  const declared = 'a value of a type whose check writes, declared for a parameter and not named in the text';
+  test(declared, { timeout: 30_000 }, async () => {
+    await at.server.psql(`
+      CREATE FUNCTION marks(value text) RETURNS boolean LANGUAGE plpgsql AS $$
+        BEGIN INSERT INTO public.forbidden VALUES ('mark ' || value); RETURN true; END $$;
+      CREATE DOMAIN marking AS text CHECK (marks(VALUE));
+      CREATE DOMAIN over AS marking;
+      CREATE TYPE holding AS (what marking);
+      CREATE TYPE spanning AS RANGE (subtype = marking);
+      CREATE DOMAIN harmless AS text CHECK (VALUE <> 'no');
+    `);
+    const marks = async () => (await at.server.psql('SELECT count(*) FROM forbidden')).trim();
+    const before = await marks();
+    const values = {
+      marking: 'v',
+      over: 'v',
+      _marking: '{v}',
+      holding: '(v)',
+      _holding: '{(v)}',
+      spanning: '[v,w]',
+      spanning_multirange: '{[v,w]}',
+    };
+    const oidOf = async (type: string) => Number(await at.server.psql(`SELECT '${type}'::regtype::oid`));
+    const tried = async (port: number, type: string, value: string) => {
+      const oid = await oidOf(type);
+      const wire = await Wire.open(port);
+      await wire.ask(all(parse('SELECT 1', 's', [oid]), sync));
+      const came = await wire.ask(all(bind([value], { name: 's' }), execute(), sync));
+      await wire.ask(all(parse('SELECT $1 IS NULL', '', [oid]), bind([value]), execute(), sync));
+      wire.close();
+      return came.some((line) => line.startsWith('D'));
+    };
+    assert.equal(await tried(at.stage.port, 'harmless', 'v'), true);
+    for (const [type, value] of Object.entries(values)) {
+      assert.equal(await tried(at.stage.port, type, value), false, type);
+      assert.equal(await marks(), before, type);
+    }
+    assert.equal(await tried(at.server.port, 'marking', 'v'), true);
+    assert.notEqual(await marks(), before, 'directly it writes');
+    await at.server.psql(`DELETE FROM forbidden WHERE what LIKE 'mark %'`);
+  });
+
+  test('a type that a PREPARE names begins to write afterwards', async () => {
+    await at.server.psql(`
+      CREATE OR REPLACE FUNCTION marks(value text) RETURNS boolean LANGUAGE plpgsql AS $$
+        BEGIN INSERT INTO public.forbidden VALUES ('mark ' || value); RETURN true; END $$;
+      CREATE DOMAIN turning AS text;`);
+    const marks = async () => (await at.server.psql('SELECT count(*) FROM forbidden')).trim();
+    const before = await marks();
+    const wire = await Wire.open(at.stage.port);
+    await wire.ask('PREPARE turned (turning) AS SELECT $1 IS NULL');
+    assert.ok((await wire.ask(`EXECUTE turned ('v')`)).includes('D f'));
+    await at.server.psql('ALTER DOMAIN turning ADD CHECK (marks(VALUE))');
+    // The catalog is looked at beside the traffic.
+    for (let i = 0; ; i++) {
+      const [answer] = await wire.ask(`PREPARE turned${i} (turning) AS SELECT 1`);
+      if (answer?.startsWith('E 42501')) break;
+    }
+    await wire.ask(`EXECUTE turned ('v')`);
+    await wire.ask(all(bind(['v'], { name: 'turned' }), execute(), sync));
+    await wire.ask(`EXPLAIN ANALYZE EXECUTE turned ('v')`);
+    wire.close();
+    assert.equal(await marks(), before);
+    await at.server.psql(`PREPARE p (turning) AS SELECT $1 IS NULL; EXECUTE p ('v')`);
+    assert.notEqual(await marks(), before, 'directly it writes');
+    await at.server.psql(`DELETE FROM forbidden WHERE what LIKE 'mark %'`);
+  });
+
   test('what they try to reach is there', async () => {
     const direct = await Wire.open(at.server.port);
     await direct.ask(SECRET);

@@ -15,7 +15,9 @@ export const int32 = (value: number): Buffer => {
 };
 
 export const query = (text: string) => message(F.query, `${text}\0`);
-export const parse = (text: string, name: string | Buffer = '') => message(F.parse, name, '\0', `${text}\0`, int16(0));
+/** `types`: oids declared for the parameters. */
+export const parse = (text: string, name: string | Buffer = '', types: readonly number[] = []) =>
+  message(F.parse, name, '\0', `${text}\0`, int16(types.length), ...types.map(int32));
 export const bind = (
   values: readonly (string | null)[] = [],
   { name = '' as string | Buffer, portal = '' as string | Buffer, formats = [] as readonly number[] } = {},

@@ -1,5 +1,5 @@
 /** A protocol whose codec and greeting get every byte by itself. */
-import type { Channel, Codec, Outlet, Protocol, Unit } from '../../daemon/protocols/protocol.ts';
+import type { Channel, Codec, Framer, Outlet, Protocol, Responder, Unit } from '../../daemon/protocols/protocol.ts';
 
 export interface Sides {
   readonly client: boolean;
@@ -24,6 +24,37 @@ export function splitting(protocol: Protocol, sides: () => Sides): Protocol {
       return opened === null ? null : { ...opened, codec: new SplitCodec(opened.codec, now) };
     },
   };
+}
+
+/** A responder whose framer gets every byte by itself. */
+export function splittingStream(responder: Responder, now: () => boolean): Responder {
+  return { ...responder, framer: () => (now() ? new SplitFramer(responder.framer()) : responder.framer()) };
+}
+
+class SplitFramer implements Framer {
+  readonly #inner: Framer;
+  #left: Buffer[] = [];
+
+  constructor(inner: Framer) {
+    this.#inner = inner;
+  }
+
+  push(chunk: Buffer): void {
+    for (const byte of chunk) this.#left.push(Buffer.from([byte]));
+  }
+
+  next(): Buffer | null {
+    for (;;) {
+      const message = this.#inner.next();
+      const byte = message === null ? this.#left.shift() : undefined;
+      if (byte === undefined) return message;
+      this.#inner.push(byte);
+    }
+  }
+
+  get partial(): boolean {
+    return this.#inner.partial || this.#left.length > 0;
+  }
 }
 
 /** The same channel, handing out one byte at a time. */
@@ -84,7 +115,7 @@ class SplitCodec implements Codec {
   get atBoundary() {
     return this.#inner.atBoundary;
   }
-  classify: Codec['classify'] = (act) => this.#inner.classify(act);
+  classify: Codec['classify'] = (act, again) => this.#inner.classify(act, again);
   forward: Codec['forward'] = (act, verdict, ops) => this.#inner.forward(act, verdict, ops);
   refuse: Codec['refuse'] = (act, refusal) => this.#inner.refuse(act, refusal);
   notice: Codec['notice'] = (text, detail) => this.#inner.notice(text, detail);

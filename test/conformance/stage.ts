@@ -2,6 +2,7 @@
  * Flows in this process, everything real: policy from files, audit on disk, approvals, masking; only the kernel's part is
  * left out, as each connection is told whose it is. The recorder can be made to fail, and notes what was recorded when.
  */
+import { createSocket } from 'node:dgram';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -14,11 +15,13 @@ import type { Flow, Session } from '../../daemon/core/principal.ts';
 import { Flows } from '../../daemon/flow/flows.ts';
 import { Outbox } from '../../daemon/flow/outbox.ts';
 import { type FlowLimits, type FlowParts, LIMITS } from '../../daemon/flow/parts.ts';
+import { type ResolverAddress, Resolvers } from '../../daemon/flow/resolvers.ts';
 import { openSend } from '../../daemon/flow/send.ts';
+import { SessionNames } from '../../daemon/identify/names.ts';
 import { loadPolicy } from '../../daemon/policy/load.ts';
 import type { CompiledPolicy } from '../../daemon/policy/policy.ts';
 import type { Kit } from '../../daemon/policy/schema.ts';
-import type { Protocol } from '../../daemon/protocols/protocol.ts';
+import type { Protocol, Responder } from '../../daemon/protocols/protocol.ts';
 
 const LIBRARY = new URL('../../build/native/libsluice.so', import.meta.url).pathname;
 
@@ -33,6 +36,8 @@ export type RecorderFault = null | { readonly at: 'record' | 'committed' | 'dura
 
 export interface Stage {
   readonly port: number;
+  /** The same for datagrams, where the stage answers questions. */
+  readonly datagramPort: number;
   readonly approvals: Approvals;
   readonly recorded: readonly Recorded[];
   readonly faults: unknown[];
@@ -52,12 +57,14 @@ export interface Stage {
   close(): Promise<void>;
 }
 
-export interface StageOptions {
+/** What flows of a stage are about: a resource and its protocol, or questions that sluice answers itself. */
+export type StageOptions = {
   readonly policy: string;
   readonly kit: Kit;
-  readonly resource: string;
-  readonly protocol: Protocol;
-}
+} & (
+  | { readonly resource: string; readonly protocol: Protocol }
+  | { readonly responder: Responder; readonly resolvers: readonly ResolverAddress[] }
+);
 
 export async function openStage(options: StageOptions): Promise<Stage> {
   const dir = mkdtempSync(join(tmpdir(), 'sluice-stage-'));
@@ -103,20 +110,43 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     expired: () => null,
     onFault: (error) => faults.push(error),
     outbox: new Outbox(openSend(LIBRARY)),
+    timings: { added: { observe() {} }, held: { observe() {} } },
     get limits() {
       return stage.limits;
     },
   };
-  flows.serve(parts, new Map([[options.protocol.name, options.protocol]]));
+  if ('protocol' in options) flows.serve(parts, new Map([[options.protocol.name, options.protocol]]));
+  else {
+    const resolvers = new Resolvers({ servers: () => options.resolvers, limit: 64 });
+    const names = new SessionNames({ host: () => [] });
+    const { responder } = options;
+    flows.serve(parts, new Map(), {
+      responder,
+      ask: resolvers.ask,
+      remember: (session, name, addresses) => names.remember(session, name, addresses),
+    });
+  }
+  /** Where agents meant to go. */
+  const meant = (): { host: string; port: number } =>
+    'protocol' in options
+      ? policy.resources.get(options.resource)!
+      : { host: '198.51.100.53', port: options.responder.port };
   let count = 0;
   const server = net.createServer({ noDelay: true, pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
     socket.on('error', () => {});
-    flows.arrive({ flow: flowOf(++count, stage.groups, policy, options.resource), socket });
+    flows.arrive({ flow: flowOf(++count, stage.groups, meant()), socket });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as net.AddressInfo;
+  const datagrams = createSocket('udp4', (bytes, from) => {
+    const { session, origin } = flowOf(++count, stage.groups, meant());
+    flows.datagram({ session, origin, bytes, reply: (reply) => datagrams.send(reply, from.port, from.address) });
+  });
+  await new Promise<void>((resolve) => datagrams.bind(0, '127.0.0.1', resolve));
   const seen = new Set<string>();
   const stage: Stage = {
-    port: (server.address() as net.AddressInfo).port,
+    port,
+    datagramPort: datagrams.address().port,
     approvals,
     recorded,
     faults,
@@ -148,6 +178,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     },
     async close() {
       server.close();
+      datagrams.close();
       await stage.idle();
       await approvals.close();
       await audit.close();
@@ -184,8 +215,7 @@ function watched(receipt: Receipt, entry: Recorded, fault: RecorderFault): Recei
   };
 }
 
-function flowOf(count: number, groups: readonly string[], policy: CompiledPolicy, name: string): Flow {
-  const resource = policy.resources.get(name)!;
+function flowOf(count: number, groups: readonly string[], to: { host: string; port: number }): Flow {
   const session: Session = {
     id: `session-${groups.join('-')}`,
     principal: { subject: 'an-agent', groups },
@@ -203,8 +233,8 @@ function flowOf(count: number, groups: readonly string[], policy: CompiledPolicy
       cgroupId: 4711n,
       comm: 'agent',
       exe: '/usr/bin/agent',
-      address: resource.host,
-      port: resource.port,
+      address: to.host,
+      port: to.port,
       names: [],
     },
     startedAt: Date.now(),

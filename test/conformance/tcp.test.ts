@@ -94,6 +94,7 @@ const fixture: Fixture = {
     masked: 'nothing is read, so nothing is masked',
     'on record': WHOLE,
     'bad input': 'nothing is read, so nothing is bad',
+    ignored: 'nothing is read, so nothing is bad',
     lies: 'nothing is read, so nothing is believed',
   },
   async open() {

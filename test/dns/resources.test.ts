@@ -1,6 +1,8 @@
 /** A database that policy knows by name: met by that name, and by no other that leads to the same address. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
+import { finished } from '../harness/child.ts';
 import { type DnsServer, dnsMissing, startDns } from '../harness/dns.ts';
 import { type PostgresServer, postgresMissing, startPostgres } from '../harness/postgres.ts';
 import { type Stack, stackMissing, startStack } from '../harness/stack.ts';
@@ -88,13 +90,18 @@ rules:
     await stack.setPolicy(policy('db.shop.test'));
   });
 
-  test('also after its TTL, and again after the daemon began anew and the name was asked for', async () => {
-    const script = `getent hosts db.shop.test; ${psql('127.0.0.1')}`;
-    assert.match(await sh(script), /answer 1/);
+  test('by what the session was told before the daemon was killed and began anew', async () => {
+    const script = `getent hosts db.shop.test; read go; ${psql('127.0.0.1')}`;
+    const agent = stack.agent(['sh', '-c', script], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const running = finished(agent);
+    await once(agent.stdout!, 'data');
     await stack.kill('SIGKILL');
     const refused = await stack.run(['true']);
     assert.notEqual(refused.status, 0);
     await stack.restart();
-    assert.match(await sh(script), /answer 1/);
+    agent.stdin!.end('go\n');
+    assert.match((await running).stdout, /answer 1/);
+    // Of others it is no more than before.
+    assert.match(await sh(psql('127.0.0.1')), /no resource/);
   });
 });

@@ -33,7 +33,8 @@ const proxy = createServer((client) => {
     upstream.on('error', () => {});
   });
   client.on('error', () => {});
-}).listen({ host: '127.0.0.1', port: 0, reusePort: true });
+  // A port of this namespace alone that no client's socket is given: some probes bind it for datagrams.
+}).listen({ host: '127.0.0.1', port: 4711, reusePort: true });
 await once(proxy, 'listening');
 const agent = createServer().listen(join(dir, 'agent.sock'));
 await once(agent, 'listening');

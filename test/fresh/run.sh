@@ -4,65 +4,16 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 top=$(cd "$here/../.." && pwd -P)
-
-skip() {
-  printf 'skipped: a bare Debian, booted: %s\n\n0 passed, 0 failed, 1 skipped\n' "$1"
-  exit 0
-}
-
-[ "$(uname -s)" = Linux ] || skip "this is $(uname -s)"
-[ "$(id -u)" = 0 ] || skip 'only root can boot one'
-command -v apt-get >/dev/null || skip 'this host has no apt-get, which knows the mirrors'
-[ -r /sys/kernel/btf/vmlinux ] || skip 'this kernel has no BTF'
-unified=$(findmnt -n -t cgroup2 -o TARGET | head -n 1)
-[ -w "${unified:-/nowhere}" ] || skip 'there is no cgroup v2 here that can be written'
-
-# In a mount namespace of its own, what is mounted goes with the last process, even after kill -9.
-if [ -z "${SLUICE_FRESH_MOUNTS:-}" ]; then
-  unshare --mount true 2>/dev/null || skip 'nothing can be mounted here'
-  sh "$top/setup/ensure.sh" fresh
-  command -v systemd-nspawn >/dev/null || skip 'there is no systemd-nspawn'
-  SLUICE_FRESH_MOUNTS=1 exec unshare --mount --propagation private bash "$here/run.sh"
-fi
-unset SLUICE_FRESH_MOUNTS
-
-work=/mnt
-root=$work/root
-cgroup=$unified/sluice-fresh-$$
-mount -t tmpfs -o mode=755,size=75% sluice-fresh "$work"
-
-clean() {
-  trap '' INT TERM HUP
-  disown -a
-  if [ -d "$cgroup" ]; then
-    echo 1 >"$cgroup/cgroup.kill"
-    while grep -q 'populated 1' "$cgroup/cgroup.events"; do sleep 0.1; done
-    find "$cgroup" -depth -type d -exec rmdir {} +
-  fi
-  umount -l "$work"
-}
-trap clean EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-mkdir "$cgroup"
-
-# What takes long runs in the cgroup and is waited for, so that a signal ends it at once and the script's end ends it.
-ours() {
-  echo "$BASHPID" >"$cgroup/cgroup.procs"
-  exec "$@"
-}
+# shellcheck source=test/machine.sh
+. "$top/test/machine.sh"
+machine fresh 'a bare Debian, booted' 75%
 
 # ---------------------------------------------------------------- the root
 # Debian's own repositories of the host and nothing else of it: another's npm or Node would hide what Debian's can't do.
 printf '== a bare Debian 12, with git and npm\n'
-# shellcheck disable=SC2016
-apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' |
-  awk '$3 ~ /^bookworm(-updates|-security)?$/' | sort -u >"$work/sources.list"
-[ -s "$work/sources.list" ] || printf 'deb http://deb.debian.org/debian bookworm main\n' >"$work/sources.list"
-apt-config dump | grep -E '^Acquire::(http|https|Check|Retries|ForceIP|Languages)' >"$work/apt.conf" || true
-ours mmdebstrap --quiet --mode=root --variant=minbase --include=systemd-sysv,ca-certificates,git,npm \
-  --aptopt="$work/apt.conf" --dpkgopt=force-unsafe-io bookworm "$root" "$work/sources.list" </dev/null &
-wait $!
+debian bookworm systemd-sysv,ca-certificates,git,npm
+starts
+export SYSTEMD_NSPAWN_TMPFS_TMP=0
 
 # ---------------------------------------------------------------- what the host needs to reach its mirrors
 carry() { # the same path inside, links followed
@@ -124,9 +75,7 @@ systemctl --root="$root" --quiet enable fresh.service
 
 # The host's network, as the mirrors may be within its reach alone; every test takes free ports.
 printf '\n== booted\n'
-export SYSTEMD_SECCOMP=0 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_TMPFS_TMP=0
-ours setpriv --pdeathsig KILL systemd-nspawn --quiet --boot --register=no --keep-unit --directory="$root" \
-  --resolv-conf=copy-host --capability=all --system-call-filter=bpf --console=pipe </dev/null >"$work/console" 2>&1 &
+ours "${nspawn[@]}" --boot --resolv-conf=copy-host </dev/null >"$work/console" 2>&1 &
 container=$!
 tail -n +1 --sleep-interval=0.2 --follow --pid="$container" "$root/fresh/said" &
 wait "$container" || true

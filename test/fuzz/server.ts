@@ -193,6 +193,8 @@ export class ModelServer {
   #batch(statements: readonly Statement[], fromQuery: boolean): void {
     if (fromQuery && statements.length === 0) {
       this.#say(B.emptyQuery);
+      // exec_simple_query() closes the transaction that extended steps before it began, here too.
+      if (this.#block === 'none') this.#leave(true);
       this.#ready();
       return;
     }
@@ -212,7 +214,7 @@ export class ModelServer {
   }
 
   #parse(body: Buffer): void {
-    const name = text(body, 0);
+    const name = nameAt(body, 0);
     const statements = statementsOf(text(body, name.next).text);
     if (statements.length > 1 || statements.some(unparsable)) throw new Failed('syntax error');
     const statement = statements[0] ?? null;
@@ -224,8 +226,8 @@ export class ModelServer {
   }
 
   #bind(body: Buffer): void {
-    const portal = text(body, 0);
-    const name = text(body, portal.next);
+    const portal = nameAt(body, 0);
+    const name = nameAt(body, portal.next);
     const prepared = this.#prepared.get(name.text);
     if (prepared === undefined) throw new Failed('no such statement');
     if (this.#block === 'failed' && !ends(prepared.statement)) throw new Failed('aborted');
@@ -236,7 +238,7 @@ export class ModelServer {
   }
 
   #describe(body: Buffer): void {
-    const { text: name } = text(body, 1);
+    const { text: name } = nameAt(body, 1);
     if (body[0] === 0x53) {
       const prepared = this.#prepared.get(name);
       if (prepared === undefined) throw new Failed('no such statement');
@@ -255,7 +257,7 @@ export class ModelServer {
   }
 
   #execute(body: Buffer): void {
-    const name = text(body, 0);
+    const name = nameAt(body, 0);
     if (body.length < name.next + 4) throw new Failed('invalid message');
     const most = body.readInt32BE(name.next);
     const portal = this.#portals.get(name.text);
@@ -285,7 +287,7 @@ export class ModelServer {
   }
 
   #close(body: Buffer): void {
-    const { text: name } = text(body, 1);
+    const { text: name } = nameAt(body, 1);
     if (body[0] === 0x53) this.#prepared.delete(name);
     else this.#portals.delete(name);
     this.#say(B.closeComplete);
@@ -468,12 +470,17 @@ function depth(statement: Statement): number {
   return statement.verb === 'execute' || statement.verb === 'fetch' ? 2 : 1;
 }
 
-/** A name or text up to its NUL; names are cut as the server cuts them. */
+/** Up to its NUL. */
 function text(body: Buffer, from: number): { text: string; next: number } {
   const nul = body.indexOf(0, from);
   if (nul < 0) throw new Failed('invalid message');
-  const found = body.toString('latin1', from, nul);
-  return { text: found.length > NAME && !found.includes(' ') ? found.slice(0, NAME) : found, next: nul + 1 };
+  return { text: body.toString('latin1', from, nul), next: nul + 1 };
+}
+
+/** A name is cut as the server cuts it, whatever stands in it. */
+function nameAt(body: Buffer, from: number): { text: string; next: number } {
+  const { text: found, next } = text(body, from);
+  return { text: found.slice(0, NAME), next };
 }
 
 /** One column `value`, text, of no table. */

@@ -2,8 +2,8 @@
 import { SluiceError } from '../../daemon/core/errors.ts';
 import type { Obligations } from '../../daemon/core/mask.ts';
 import type { Operation } from '../../daemon/core/operation.ts';
-import type { MaskTools } from '../../daemon/protocols/postgres/backend.ts';
 import type { Statements } from '../../daemon/protocols/postgres/classify.ts';
+import type { MaskTools } from '../../daemon/protocols/postgres/mask-tools.ts';
 import type { Analysis, Catalog, Names, Origin, SessionChange } from '../../daemon/protocols/postgres/sql/model.ts';
 import { errorField, message } from '../../daemon/protocols/postgres/wire.ts';
 import { MASKED, type Statement, statementsOf } from './language.ts';
@@ -38,6 +38,7 @@ const SECRET: Origin = { columns: [], plain: true, untraced: 'secret' };
 export function statements(later: () => boolean): Statements {
   return {
     catalog: () => (later() ? Promise.resolve(CATALOG) : CATALOG),
+    recheck: () => Promise.resolve(CATALOG),
     analyze(text, names) {
       const made = analyzeAll(text, names);
       return later() ? Promise.resolve(made) : made;
@@ -117,7 +118,8 @@ function analyzeOne({ verb, name, inner }: Statement, names: Names): Analysis {
       if (inner === null) throw new SluiceError('STATEMENT_UNPARSABLE', 'PREPARE of nothing');
       const made = analyzeOne(inner, names);
       const text = `${inner.verb} ${inner.name}`;
-      const kept = { kind: 'prepare', name, text, analyses: [made] } as const;
+      const whole = `PREPARE ${name} AS ${text}`;
+      const kept = { kind: 'prepare', name, text, whole, analyses: [made] } as const;
       return made.operation.unclassified ? { ...made, changes: [kept] } : changes(kept);
     }
     case 'execute': {

@@ -1,4 +1,4 @@
-/** A real DNS server of one's own on loopback: dnsmasq, which answers what it is told and says what it was asked. */
+/** A real DNS server of one's own: dnsmasq, which answers what it is told and says what it was asked. */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { ended } from './child.ts';
@@ -20,8 +20,19 @@ export interface DnsServer {
   stop(): Promise<void>;
 }
 
+export interface DnsPlace {
+  /** Before its command: into a network namespace. Absent: the caller's. */
+  readonly enter?: readonly string[];
+  /** Where it listens. Absent: both addresses of loopback. */
+  readonly addresses?: readonly string[];
+}
+
 /** `records`: options of dnsmasq, as `host-record=a.test,10.1.2.3`. It knows all of .test and nothing else. */
-export async function startDns(records: readonly string[], port = 0): Promise<DnsServer> {
+export async function startDns(
+  records: readonly string[],
+  port = 0,
+  { enter = [], addresses = ['127.0.0.1', '::1'] }: DnsPlace = {},
+): Promise<DnsServer> {
   const at = port === 0 ? await freePort() : port;
   const options = [
     'no-daemon',
@@ -34,16 +45,12 @@ export async function startDns(records: readonly string[], port = 0): Promise<Dn
     'log-queries',
     'local=/test/',
     `port=${at}`,
-    'listen-address=127.0.0.1',
-    'listen-address=::1',
+    ...addresses.map((address) => `listen-address=${address}`),
     ...records,
   ];
-  const child = spawn(
-    // When whoever started it is killed, the kernel stops it.
-    'setpriv',
-    ['--pdeathsig', 'TERM', DNSMASQ, ...options.map((option) => `--${option}`)],
-    { stdio: ['ignore', 'ignore', 'pipe'], detached: true },
-  );
+  // When whoever started it is killed, the kernel stops it.
+  const argv = [...enter, 'setpriv', '--pdeathsig', 'TERM', DNSMASQ, ...options.map((option) => `--${option}`)];
+  const child = spawn(argv[0]!, argv.slice(1), { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
   let log = '';
   const ready = Promise.withResolvers<void>();
   child.stderr.setEncoding('utf8').on('data', (text: string) => {

@@ -32,6 +32,8 @@ export interface PostgresOptions {
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca?: string };
   /** SQL run as superuser in database postgres once the server is up. */
   readonly sql?: string;
+  /** Before the server's command (root only): into a network namespace. */
+  readonly enter?: readonly string[];
 }
 
 export interface PostgresServer {
@@ -141,10 +143,13 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   for (let tries = 1; child === undefined; tries++) {
     port = await freePort();
     // When the test itself is killed, the kernel stops the server.
-    const args = ['--pdeathsig', 'QUIT', join(bin, 'postgres'), '-D', data, '-p', String(port)];
+    const become = as === null ? [] : ['--reuid', String(as.uid), '--regid', String(as.gid), '--clear-groups'];
+    const words = ['setpriv', ...become, '--pdeathsig', 'QUIT', join(bin, 'postgres'), '-D', data, '-p', String(port)];
+    const argv = [...(options.enter ?? []), ...words];
     // Not in our process group: Ctrl-C at a terminal would stop the server before those that use it.
-    const started = spawn('/usr/bin/setpriv', args, {
-      ...spawnAs,
+    const started = spawn(argv[0]!, argv.slice(1), {
+      cwd: dir,
+      env: spawnAs.env,
       stdio: ['ignore', 'ignore', 'pipe'],
       detached: true,
     });

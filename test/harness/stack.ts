@@ -22,7 +22,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ControlClient } from '../../daemon/control/client.ts';
+import { openHelper } from '../../daemon/intake/helper.ts';
 import { command, ended, type Finished, feed, finished } from './child.ts';
+import { kernelMissing } from './kernel.ts';
 
 const ROOT = new URL('../..', import.meta.url).pathname;
 const HELPER = join(ROOT, 'build/native/sluice-helper');
@@ -42,12 +44,16 @@ export interface StackOptions {
   readonly name?: string;
   /** Further settings of the daemon. */
   readonly config?: Readonly<Record<string, unknown>>;
+  /** Further environment of the daemon. */
+  readonly daemonEnv?: Readonly<Record<string, string>>;
   /** Files that are given to the account of the daemon (credentials). */
   readonly daemonReads?: readonly string[];
   /** Further options of the helper. */
   readonly helper?: readonly string[];
   /** Account that agents run as. Absent: sluice-agent. */
   readonly agent?: string;
+  /** Before the commands of helper, daemon and agents: into a network namespace that is their host. */
+  readonly enter?: readonly string[];
 }
 
 export interface RunOptions {
@@ -83,13 +89,16 @@ export interface Stack {
   /** Starts the daemon again after kill(). */
   restart(): Promise<void>;
   /** Ends the helper; what it attached stays. */
-  stopHelper(): Promise<void>;
+  stopHelper(signal?: NodeJS.Signals): Promise<void>;
+  /** Starts the helper again after stopHelper(). */
+  startHelper(): Promise<void>;
   stop(): Promise<void>;
 }
 
 /** Why no stack can be started here, or null. For `test(…, { skip: stackMissing() ?? false })`. */
 export function stackMissing(): string | null {
-  if (process.getuid?.() !== 0) return 'needs root: BPF programs are loaded';
+  const lacking = kernelMissing();
+  if (lacking !== null) return lacking;
   for (const part of [HELPER, DAEMON]) if (!existsSync(part)) return `${part} is not built (npm run build)`;
   const absent = ['sluice', 'sluice-agent'].find((name) => account(name) === null);
   return absent === undefined ? null : `there is no account ${absent} (npm run build makes it)`;
@@ -157,6 +166,7 @@ class RunningStack implements Stack {
   /** Where the daemon sees this checkout. */
   readonly #app = join(this.dir, 'app');
   readonly #helperArgv: readonly string[];
+  readonly #enter: readonly string[];
   readonly #atExit = () => this.#clear();
   /** Those that run. */
   readonly #agents = new Set<ChildProcess>();
@@ -168,6 +178,7 @@ class RunningStack implements Stack {
   constructor(options: StackOptions) {
     process.once('exit', this.#atExit);
     this.#options = options;
+    this.#enter = options.enter ?? [];
     const cgroup = `sluice-${options.name ?? 'stack'}-${process.pid}-${Date.now().toString(36)}`;
     this.#helperArgv = [
       ...['--run-dir', this.runDir, '--name', cgroup, '--user', 'sluice'],
@@ -183,8 +194,8 @@ class RunningStack implements Stack {
     const agent = join(this.dir, 'agent');
     const words = `${CLI.join(' ')} run --user ${options.agent ?? 'sluice-agent'} -- "$@"`;
     // With compiled code kept, since some suites start hundreds of agents.
-    const env = `SLUICE_RUN_DIR=${this.runDir} NODE_COMPILE_CACHE=${join(this.dir, 'compiled')}`;
-    writeFileSync(agent, `#!/bin/sh\n${env} exec ${words}\n`, { mode: 0o755 });
+    const env = `export SLUICE_RUN_DIR=${this.runDir} NODE_COMPILE_CACHE=${join(this.dir, 'compiled')}`;
+    writeFileSync(agent, `#!/bin/sh\n${env}\nexec ${[...this.#enter, words].join(' ')}\n`, { mode: 0o755 });
     this.agentPrefix = [agent];
   }
 
@@ -195,11 +206,21 @@ class RunningStack implements Stack {
 
   async start(): Promise<void> {
     this.#writePolicy(this.#options.policy);
-    const helper = [...this.#helperArgv, ...(this.#options.helper ?? [])];
-    this.#helper = this.#keep('setpriv', ['--pdeathsig', 'TERM', HELPER, ...helper]);
-    const socket = join(this.runDir, 'helper.sock');
-    await this.#until(async () => existsSync(socket), this.#helper, 'sluice-helper');
+    await this.startHelper();
     await this.restart();
+  }
+
+  async startHelper(): Promise<void> {
+    const options = [...this.#helperArgv, ...(this.#options.helper ?? [])];
+    this.#helper = this.#keep(['setpriv', '--pdeathsig', 'TERM', HELPER, ...options]);
+    // The socket alone may be one that a killed helper left.
+    const helper = openHelper(join(this.runDir, 'helper.sock'));
+    const answers = () =>
+      helper.status().then(
+        () => true,
+        () => false,
+      );
+    await this.#until(answers, this.#helper, 'sluice-helper');
   }
 
   async restart(): Promise<void> {
@@ -215,8 +236,10 @@ class RunningStack implements Stack {
     const [node, sluiced] = ['node_modules/node/bin/node', 'build/js/daemon/bin/sluiced.js'].map((path) =>
       join(this.#app, path),
     );
-    const argv = [node!, ...NODE_FLAGS, sluiced!];
-    this.#daemon = this.#keep('unshare', ['-m', 'sh', '-c', within(this.#app), 'sh', ...argv, '--config', file]);
+    // Set where the account is that of the daemon already.
+    const env = Object.entries(this.#options.daemonEnv ?? {}).map(([name, value]) => `${name}=${value}`);
+    const argv = ['env', ...env, node!, ...NODE_FLAGS, sluiced!];
+    this.#daemon = this.#keep(['unshare', '-m', 'sh', '-c', within(this.#app), 'sh', ...argv, '--config', file]);
     const answers = () =>
       this.call('status').then(
         () => true,
@@ -226,9 +249,10 @@ class RunningStack implements Stack {
   }
 
   /** Not in this process's group: Ctrl-C is for whoever uses the stack, and for it to end it in order. */
-  #keep(program: string, argv: readonly string[]): ChildProcess {
+  #keep(argv: readonly string[]): ChildProcess {
     const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
-    const child = spawn(program, argv, { stdio: ['ignore', 'pipe', 'pipe'], detached: true, env });
+    const [program = '', ...words] = [...this.#enter, ...argv];
+    const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'], detached: true, env });
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
         this.#log = (this.#log + text).slice(-(1 << 20));
@@ -295,8 +319,8 @@ class RunningStack implements Stack {
     return ended(this.daemon, signal);
   }
 
-  async stopHelper(): Promise<void> {
-    if (this.#helper !== undefined) await ended(this.#helper);
+  async stopHelper(signal?: NodeJS.Signals): Promise<void> {
+    if (this.#helper !== undefined) await ended(this.#helper, signal);
   }
 
   async stop(): Promise<void> {

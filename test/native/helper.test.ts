@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -63,15 +63,28 @@ describe('sluice-helper', { skip: cannotRun() }, () => {
 
   test('only the daemon and root create, end and list sessions or enter the daemon’s cgroup', async () => {
     const session = await host.session();
-    const codes = (await askAs(OTHER_UID, 'daemon', `create ${fresh()} ${OTHER_UID}`, `end ${session.id}`, 'list')).map(
-      (l) => l.split(' ').slice(0, 2).join(' '),
-    );
-    assert.deepEqual(codes, Array(4).fill('error DENIED'));
+    const codes = (
+      await askAs(OTHER_UID, 'daemon', 'listen', `create ${fresh()} ${OTHER_UID}`, `end ${session.id}`, 'list')
+    ).map((l) => l.split(' ').slice(0, 2).join(' '));
+    assert.deepEqual(codes, Array(5).fill('error DENIED'));
     const id = fresh();
     const lines = await askAs(DAEMON_UID, `create ${id} ${AGENT_UID}`, `end ${id}`, 'daemon');
     assert.match(lines[0] ?? '', new RegExp(`^ok \\d+ ${host.cgroup}/sessions/${id}$`));
     assert.deepEqual(lines.slice(1), ['ok', 'ok']);
     await host.helper.endSession(session.id);
+  });
+
+  test('who listens is in the daemon’s cgroup meanwhile, and afterwards where it came from', async () => {
+    const own = () => readFileSync('/proc/self/cgroup', 'utf8').match(/^0::(.*)$/m)?.[1];
+    const before = own();
+    assert.equal(await host.helper.inDaemonCgroup(own), `${host.cgroup}/daemon`);
+    assert.equal(own(), before);
+    await assert.rejects(
+      host.helper.inDaemonCgroup(() => {
+        throw new Error('nothing to listen on');
+      }),
+      /nothing to listen on/,
+    );
   });
 
   test('only the owner joins a session, once, and no other after it', async () => {
@@ -190,7 +203,7 @@ sys.stdin.readline()
       [['--user', 'no-such-user'], /there is no such user/],
       [['--user', '0'], /must not be root/],
       [['--name', '../x'], /is no name for a cgroup/],
-      [['--cgroup-root', '/nowhere'], /cannot open the cgroup2 mount \/nowhere/],
+      [['--cgroup-root', '/nowhere'], /cannot open the cgroup \/nowhere/],
       [['--run-dir', '/tmp'], /must belong to root and be writable by nobody else/],
     ] as const) {
       const own = newHost();

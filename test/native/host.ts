@@ -2,11 +2,12 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { accessSync, chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Helper, openHelper } from '../../daemon/intake/helper.ts';
+import { kernelMissing } from '../harness/kernel.ts';
 import { uidRange } from '../harness/stack.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -18,13 +19,7 @@ const START_MS = Number(process.env.SLUICE_TEST_START_MS ?? 20_000); // an emula
 
 /** Why these tests can't run here, or false. */
 export function cannotRun(): string | false {
-  if (process.getuid?.() !== 0) return 'needs root: it loads BPF programs and makes cgroups';
-  try {
-    accessSync('/sys/kernel/btf/vmlinux');
-  } catch {
-    return 'needs a kernel with BTF (/sys/kernel/btf/vmlinux)';
-  }
-  return false;
+  return kernelMissing() ?? false;
 }
 
 export interface Result {
@@ -57,6 +52,7 @@ export interface Host {
   startHelper(...options: string[]): Promise<void>;
   /** By the signal; returns when it is gone. */
   stopHelper(signal?: NodeJS.Signals): Promise<void>;
+  helperPid(): number;
   /** Starts the stand-in for the daemon; returns its port. */
   startDaemon(backlog?: number): Promise<number>;
   stopDaemon(): Promise<void>;
@@ -135,6 +131,7 @@ export function newHost(enter: readonly string[] = []): Host {
       await stop(running, signal);
       running = null;
     },
+    helperPid: () => running?.pid ?? 0,
     async startDaemon(backlog = 511) {
       const argv = [
         ...['node_modules/node/bin/node', 'test/native/listener.ts'].map((path) => join(app, path)),

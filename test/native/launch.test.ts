@@ -98,6 +98,8 @@ os.execv(launch[0], launch)
     }
     const other = await runToEnd([...base, '--uid', '1', '--gid', '1', '--', '/bin/id'], '', AGENT_UID);
     assert.equal(other.status, 125);
+    const own = await runToEnd([...base, '--own-uid', '--uid', '64802', '--gid', '64802', '--', '/bin/id']);
+    assert.deepEqual([own.status, own.stderr.split(' ')[0]], [125, 'sluice-launch'], 'a uid of its own is not named');
   });
 
   test('an ordinary owner launches without root; somebody else does not', async () => {

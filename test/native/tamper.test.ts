@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -105,13 +105,48 @@ describe('tampering', { skip: cannotRun() }, () => {
       readdirSync(join(host.runDir, 'bpf'))
         .filter((name) => name !== 'links' && !name.endsWith('.debug'))
         .sort(),
-      ['accepted', 'births', 'datagrams', 'listener', 'listeners', 'origins', 'pending', 'unix_names'],
+      'accepted births datagrams listener listeners origins pending refusals refusals_lost unix_names usage'.split(' '),
     );
     await host.stopDaemon();
     await host.startDaemon();
     const { id } = await host.session();
     const { stdout } = await host.python(id, `print(connect(socket.AF_INET, '198.51.100.23', 5433)[0]['port'])`);
     assert.equal(stdout, '5433\n');
+  });
+
+  /** Where the bpffs is mounted once more, as long as the host has processes. */
+  const second = () => join('/dev/sluice', join(host.runDir, 'bpf').slice(1).replaceAll('/', '-'));
+  const linkId = (at: string) => /^(\d+):/.exec(bpftool('link', 'show', 'pinned', join(at, 'links/connect4')))?.[1];
+
+  test('its second mount is put back', async () => {
+    const id = linkId(second());
+    assert.ok(id);
+    execFileSync('umount', [second()]);
+    await told(/the bpffs was unmounted below \/dev\/sluice; mounted again/);
+    assert.equal(linkId(second()), id);
+    await enforces();
+  });
+
+  test('unmounted while no helper runs it goes on holding sessions, and the next takes its pins from the second mount', async () => {
+    const id = linkId(second());
+    const { id: session } = await host.session();
+    const udp = `print(attempt(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('198.51.100.23', 9))))`;
+    const [file = '', ...args] = host.launch(session, [
+      ...['/usr/bin/python3', '-uc', `${PYTHON}print('there'); sys.stdin.readline()\n${udp}`],
+    ]);
+    const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    let said = '';
+    child.stdout.on('data', (chunk) => (said += chunk));
+    await once(child.stdout, 'data');
+    await host.stopHelper('SIGKILL');
+    execFileSync('umount', [join(host.runDir, 'bpf')]);
+    child.stdin.end('\n');
+    await once(child, 'close');
+    assert.equal(said, 'there\nEPERM\n');
+    await host.startHelper();
+    assert.equal(linkId(join(host.runDir, 'bpf')), id);
+    await enforces();
+    assert.equal((await host.python(session, udp)).stdout, 'EPERM\n');
   });
 
   test('only the daemon and root are told of incidents', async () => {
@@ -203,18 +238,5 @@ u = socket.socket(socket.AF_UNIX); u.connect('${host.runDir}/helper.sock'); u.se
       await assert.rejects(own.startHelper(...options), wanted);
       await own.close();
     }
-  });
-
-  test('a kernel without BTF keeps the helper from starting', async () => {
-    // The file is hidden from this helper alone. Its pins are not the host's then, which it does not come to.
-    const own = newHost();
-    writeFileSync(join(own.runDir, 'empty'), '');
-    const hide = `mount --bind ${own.runDir}/empty /sys/kernel/btf/vmlinux && exec "$@"`;
-    const helper = join(import.meta.dirname, '../../build/native/sluice-helper');
-    const arguments_ = ['--run-dir', own.runDir, '--name', own.cgroup.slice(1), '--user', '64801'];
-    const { status, stderr } = await runToEnd(['unshare', '-m', 'sh', '-c', hide, 'sh', helper, ...arguments_]);
-    assert.equal(status, 1);
-    assert.match(stderr, /cannot load the BPF programs/);
-    await own.close();
   });
 });

@@ -64,7 +64,7 @@ suite('sessions that rest on tokens', () => {
       onFault: (error) => faults.push(error),
     });
     async function start(uid: number, token?: string): Promise<Session> {
-      const basis = await identities.basisFor(uid, process.pid, token);
+      const basis = await identities.basisFor({ uid, pid: process.pid, command: ['agent'] }, token);
       assert.ok(basis !== null);
       return (await sessions.open({ ...basis, uid, command: ['agent'] })).session;
     }
@@ -135,7 +135,9 @@ identities:
     await steps.next();
     giveUp.abort();
     await assert.rejects(steps.next(), { code: 'LOGIN_FAILED', message: /given up/ });
-    await assert.rejects(identities.basisFor(1001, 1, undefined), { code: 'IDENTITY_REQUIRED' });
+    await assert.rejects(identities.basisFor({ uid: 1001, pid: 1, command: ['agent'] }, undefined), {
+      code: 'IDENTITY_REQUIRED',
+    });
   });
 
   test('renewed: other groups hold at once, for every session of the login and no other', async (t) => {
@@ -230,7 +232,15 @@ identities:
       await assert.rejects(identities.renew(session, await token), { code: 'IDENTITY_REFUSED', message: reason });
       assert.equal(identities.expired(session), null);
     }
-    assert.equal(events.filter(({ type }) => type === 'session.refused').length, refused.length);
+    const wanted = { uid: 1001, pid: 4242, command: ['psql', 'postgres://ada:secret@db/shop'], exe: '/usr/bin/psql' };
+    await assert.rejects(identities.basisFor(wanted, 'rubbish'), { code: 'IDENTITY_REFUSED' });
+    const { type, pid, uid, owner, exe, text } = events.pop()!;
+    assert.deepEqual([type, pid, uid, owner, exe], ['session.refused', 4242, 1001, 1001, '/usr/bin/psql']);
+    assert.equal(text, 'psql postgres://ada:***@db/shop');
+    const about = { session: session.id, subject: 'corp:ada', uid: 1001, owner: 1001, exe: 'agent', text: 'agent' };
+    const told = events.filter(({ type }) => type === 'session.refused');
+    assert.equal(told.length, refused.length);
+    for (const event of told) assert.partialDeepStrictEqual(event, { ...about, cgroup: String(session.cgroupId) });
     const last = await identities.renew(session, await provider.sign({ groups: ['dba'] }));
     assert.deepEqual(session.principal.groups, ['dba']);
     time.ahead = last - Date.now() - 30_000;

@@ -158,7 +158,8 @@ suite('tokens', () => {
     const claims = JSON.parse(Buffer.from(payload!, 'base64url').toString());
     const raised = part({ ...claims, groups: ['dba'] });
     await refuses(client().verify([header, raised, signature].join('.')), /its signature is wrong/);
-    await refuses(client().verify([header, payload, `A${signature!.slice(1)}`].join('.')), /its signature is wrong/);
+    const other = `${signature!.startsWith('A') ? 'B' : 'A'}${signature!.slice(1)}`;
+    await refuses(client().verify([header, payload, other].join('.')), /its signature is wrong/);
   });
 
   test('what is no token at all', () => {

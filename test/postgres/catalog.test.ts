@@ -203,7 +203,8 @@ suite('catalog', { skip: postgresMissing() ?? false }, () => {
       ['to_int'],
     );
     const [, email] = catalog.relation('public', 'people')!.columns;
-    assert.equal(catalog.typeCodeOf(email!.typeOid).checks.length, 3);
+    assert.equal(catalog.typeCodeOf(email!.typeOid)?.checks.length, 3);
+    assert.equal(catalog.typeCodeOf(4_000_000_000), undefined);
     assert.deepEqual(catalog.typeCodeOf(23), { functions: [], checks: [] });
   });
 

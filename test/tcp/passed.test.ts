@@ -195,13 +195,38 @@ except (ssl.SSLError, ConnectionError) as e: print(getattr(e, 'reason', None) or
     assert.deepEqual([event.decision, event.error], ['deny', 'POLICY_DENIED']);
   });
 
+  /** The listener's queue is in order: one more connection, allowed, and whatever came before it has been counted. */
+  const counted = async () => {
+    assert.match((await curl(`https://mirror.shop.test:${site.tls}/`)).stdout, /^hello/);
+    return site.accepted();
+  };
+
+  test('for what is refused no packet leaves: the server sees no connection, whatever an agent tries', async () => {
+    const before = await counted();
+    await curl(`https://hidden.shop.test:${site.tls}/`);
+    await curl(`http://hidden.shop.test:${site.tls}/`);
+    await sh(
+      `for i in 1 2 3; do curl -sS -k --resolve evil.test:${site.tls}:127.0.0.1 https://evil.test:${site.tls}/; done`,
+    );
+    await python(`
+address = socket.getaddrinfo('hidden.shop.test', ${site.tls})[0][4]
+for i in range(20):
+  s = socket.create_connection(address); s.close()
+c = ssl._create_unverified_context()
+for name in ('evil.test', 'hidden.shop.test', 'other.shop.test', None):
+  try: c.wrap_socket(socket.create_connection(address), server_hostname=name)
+  except OSError: pass
+s = socket.create_connection(address); s.sendall(b'\\x16\\x03'); s.shutdown(socket.SHUT_WR); s.close()`);
+    assert.equal(await counted(), before + 1);
+  });
+
   test('held until somebody approves', async () => {
-    const before = site.seen.length;
+    const before = await counted();
     const fetched = curl(`https://held.shop.test:${site.tls}/`);
     const list = async () => (await site.stack.call('approvals.list')) as readonly { id: string }[];
     let pending = await list();
     while (pending.length === 0) pending = await list();
-    assert.equal(site.seen.length, before);
+    assert.equal(await counted(), before + 1, 'held, and the server has heard of nobody else');
     const { status, stderr } = await site.stack.sluice(['approvals', 'approve', pending[0]!.id]);
     assert.deepEqual([status, stderr], [0, '']);
     assert.equal((await fetched).stdout, `hello from held.shop.test:${site.tls}\n`);

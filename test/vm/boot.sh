@@ -1,26 +1,37 @@
 #!/usr/bin/env bash
 # boot.sh IMAGES PAYLOAD: boots the guest, runs PAYLOAD/run.sh in it as root, prints what that prints and exits with its
-# status; 125 when the guest did not get that far. QEMU emulates the processor, so that this runs in a container or a
-# virtual machine too, ten times slower than here. The guest has no network and writes to a throwaway overlay.
+# status; 125 when the guest did not get that far, 126 when QEMU could not begin. QEMU emulates the processor, so that this
+# runs in a container or a virtual machine too, ten times slower than here. The guest has no network and writes to a
+# throwaway overlay. It has SLUICE_VM_SECONDS (default 2400) for each boot. Where the payload says `the payload goes on after a
+# reboot` and reboots, it is booted again, with what it has written.
 set -uo pipefail
 images=$(readlink -f "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tar -C "$2" -chf "$work/payload.tar" .
 truncate -s %1M "$work/payload.tar" # a disk's size
+touch "$work/console" "$work/output"
 qemu-img create -q -f qcow2 -b "$images/root.img" -F raw "$work/root.qcow2"
-timeout "${SLUICE_VM_SECONDS:-2400}" qemu-system-x86_64 \
-  -machine q35 -accel tcg,thread=multi,tb-size=512 -cpu Nehalem -m 3072 -smp 2 \
-  -nodefaults -no-reboot -display none -monitor none \
-  -serial "file:$work/console" -serial "file:$work/output" \
-  -kernel "$images/vmlinux" \
-  -append "console=ttyS0 root=/dev/nvme0n1 rw panic=-1 quiet mitigations=off net.ifnames=0 ${SLUICE_VM_APPEND:-}" \
-  -drive "if=none,id=root,file=$work/root.qcow2,format=qcow2,cache=unsafe" -device nvme,serial=root,drive=root \
-  -drive "if=none,id=payload,file=$work/payload.tar,format=raw,readonly=on" -device nvme,serial=payload,drive=payload \
-  -device virtio-rng-pci </dev/null
-qemu=$?
+for ((boots = 1; ; boots++)); do
+  timeout "${SLUICE_VM_SECONDS:-2400}" qemu-system-x86_64 \
+    -machine q35 -accel tcg,thread=multi,tb-size=512 -cpu Nehalem -m 3072 -smp 2 \
+    -nodefaults -no-reboot -display none -monitor none \
+    -chardev "file,id=console,path=$work/console,append=on" -serial chardev:console \
+    -chardev "file,id=output,path=$work/output,append=on" -serial chardev:output \
+    -kernel "$images/vmlinux" \
+    -append "console=ttyS0 root=/dev/nvme0n1 rw panic=-1 quiet mitigations=off net.ifnames=0 ${SLUICE_VM_APPEND:-}" \
+    -drive "if=none,id=root,file=$work/root.qcow2,format=qcow2,cache=unsafe" -device nvme,serial=root,drive=root \
+    -drive "if=none,id=payload,file=$work/payload.tar,format=raw,readonly=on" -device nvme,serial=payload,drive=payload \
+    -device virtio-rng-pci </dev/null
+  qemu=$?
+  [ "$(grep -ac '^the payload goes on after a reboot' "$work/output")" -eq "$boots" ] && [ $qemu -eq 0 ] || break
+done
 tr -d '\r' <"$work/output"
 status=$(tr -d '\r' <"$work/output" | sed -n 's/^payload ended with \([0-9]*\)$/\1/p' | tail -n 1)
+# 124: its time was over.
+if [ $qemu -ne 0 ] && [ $qemu -ne 124 ] && [ ! -s "$work/console" ]; then
+  exit 126
+fi
 if [ -z "$status" ]; then
   echo "the guest did not run its payload (qemu ended with $qemu); the end of its console:"
   tail -n 40 "$work/console"

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Makes what boot.sh boots, in the directory named: `vmlinux`, the uncompressed cloud kernel of Debian 12 (6.1), and
-# `root.img`, a small Debian 12 with systemd that runs what it is given. As root.
+# image.sh OUT KERNEL [SUITE [PACKAGE,…]]: makes what boot.sh boots, in the directory OUT: `vmlinux`, the uncompressed kernel of
+# that package of this host's Debian, and `root.img`, a small Debian (bookworm) with systemd, and these packages, that runs what
+# it is given. As root.
 #
 # The packages come from where this host gets its own; the image keeps no trace of that.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 out=$1
 mkdir -p "$out"
-kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/ { print $2; exit }')
-[ -n "$kernel" ] || { echo 'apt knows no linux-image-cloud-amd64' >&2; exit 1; }
+package=$2 suite=${3:-bookworm} more=${4:+,$4}
+kernel=$(apt-cache depends "$package" | awk '/Depends: linux-image-/ { print $2; exit }')
+[ -n "$kernel" ] || { echo "apt knows no $package" >&2; exit 1; }
 release=${kernel#linux-image-}
 
 # A tree of many small files is made four times as fast in memory.
@@ -17,15 +19,14 @@ mount -t tmpfs -o size=3G sluice-vm "$work"
 trap 'umount "$work"; rmdir "$work"' EXIT
 root=$work/root
 
-sources=()
-for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
-  [ -s "$file" ] && sources+=("$file")
-done
+# shellcheck source=test/mirror.sh
+. "$here/../mirror.sh"
+mirror "$suite" "$work"
 mmdebstrap --quiet --mode=root --variant=minbase --dpkgopt=force-unsafe-io \
-  --aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/man/*' \
+  --aptopt="$work/apt.conf" --aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/man/*' \
   --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
-  --include=systemd-sysv,dbus,udev,iproute2,kmod,procps,python3-minimal,libpython3-stdlib,libbpf1,libvectorscan5,libatomic1 \
-  bookworm "$root" "${sources[@]}"
+  --include=systemd-sysv,dbus,udev,iproute2,kmod,procps,python3-minimal,libpython3-stdlib,bpftool,libbpf1,libvectorscan5,libatomic1$more \
+  "$suite" "$root" "$work/sources.list"
 rm -rf "$root"/etc/apt/sources.list* "$root"/var/lib/apt/lists "$root"/var/cache/apt
 
 (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$kernel" && dpkg-deb -x linux-image-*.deb kernel)

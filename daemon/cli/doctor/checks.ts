@@ -25,8 +25,7 @@ export interface HelperFacts {
 export interface DaemonFacts {
   readonly pid?: number;
   readonly port?: number;
-  readonly policy?: string;
-  readonly resources?: readonly string[];
+  readonly policy?: { readonly version: string; readonly resources: readonly string[] };
   readonly audit?: { readonly refusing?: boolean; readonly bytes?: number; readonly events?: number };
 }
 
@@ -136,17 +135,18 @@ function unreachable(check: string, error: SluiceError): Check {
   return fault(check, error.message, error.hint);
 }
 
-function daemonChecks({ pid, port, policy, resources = [], audit }: DaemonFacts): Check[] {
+function daemonChecks({ pid, port, policy, audit }: DaemonFacts): Check[] {
+  const resources = policy?.resources ?? [];
   const ready = port !== undefined && port > 0;
   return [
     ready
       ? ok('daemon', `pid ${pid}, port ${port}`)
       : fault('daemon', `pid ${pid}, no port`, 'see the log of sluiced: agents’ connections are refused meanwhile'),
     policy !== undefined && resources.length > 0
-      ? ok('policy', `${policy}, ${resources.length} ${resources.length === 1 ? 'resource' : 'resources'}`)
+      ? ok('policy', `${policy.version}, ${resources.length} ${resources.length === 1 ? 'resource' : 'resources'}`)
       : advice(
           'policy',
-          `${policy ?? 'none'}, no resources`,
+          `${policy?.version ?? 'none'}, no resources`,
           'name in the policy what agents may reach; nothing is allowed now',
         ),
     audit?.refusing === true

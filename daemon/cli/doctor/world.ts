@@ -45,6 +45,8 @@ interface Far {
 }
 
 const SETTLE_MS = 5_000;
+/** Within which a connection has to come through a veth pair that was just made. */
+const REACHED_MS = 10_000;
 
 /** @param agent whom a victim is to run as (root only); null: nobody, or the caller where that is not root. */
 export async function openWorld(probe: string, agent: { uid: number; gid: number } | null): Promise<World> {
@@ -169,13 +171,45 @@ async function openFar(probe: string, nonce: string, hear: (line: Line) => void)
     await witness.end();
     throw new Error(stderr.trim().split('\n').at(-1) || 'ip(8) failed');
   }
+  const { port } = witness.ready;
+  // A host without IPv6 has no way out by it.
+  const [reached] = await Promise.all([`${v4}34`, `${v6}22`].map((host) => isReached(host, Number(port))));
+  if (!reached) {
+    await witness.end();
+    spawnSync('ip', ['link', 'del', device], { stdio: 'ignore' });
+    throw new Error('it cannot be reached from this host');
+  }
   return {
     witness,
     device,
-    words: `far=${v4}34,${v6}22,${witness.ready.port},${device}`,
+    words: `far=${v4}34,${v6}22,${port},${device}`,
     v4: `${v4}33`,
     v6: `${v6}21`,
   };
+}
+
+/**
+ * Does a connection come through before long? The first packets of a new device wait for both ends to be up and to find each
+ * other, or are lost and sent again after a second: time that an attempt does not have, which then would prove nothing.
+ */
+async function isReached(host: string, port: number): Promise<boolean> {
+  const until = Date.now() + REACHED_MS;
+  do {
+    const code = await new Promise<string | undefined>((resolve) => {
+      const socket = connect(port, host, () => done(''));
+      const done = (said: string | undefined) => {
+        socket.destroy();
+        resolve(said);
+      };
+      socket.once('error', (error: NodeJS.ErrnoException) => done(error.code));
+      socket.setTimeout(REACHED_MS, () => done('ETIMEDOUT'));
+    });
+    if (code === '') return true;
+    // No address of this family, or nobody listens in it.
+    if (code === 'ENETUNREACH' || code === 'EADDRNOTAVAIL' || code === 'ECONNREFUSED') return false;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  } while (Date.now() < until);
+  return false;
 }
 
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';

@@ -67,7 +67,8 @@ export class Answers {
     if (item === undefined) return undefined;
     this.#head++;
     if (this.#head === this.#items.length) {
-      this.#items.length = 0;
+      // Setting its length to 0 gives the same memory back, by a call into the runtime.
+      this.#items = [];
       this.#head = 0;
     } else if (this.#head > 1024) {
       this.#items.splice(0, this.#head);

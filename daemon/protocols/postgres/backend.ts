@@ -5,86 +5,29 @@
  */
 
 import { SluiceError } from '../../core/errors.ts';
-import type { ColumnMask, Obligations } from '../../core/mask.ts';
 import type { Outlet } from '../protocol.ts';
-import { type Answer, type Answers, answer } from './answers.ts';
-import type { PgPlan, Statements } from './classify.ts';
+import type { Answer, Answers } from './answers.ts';
+import type { PgPlan } from './classify.ts';
+import { CopyIn } from './copy-in.ts';
 import { located } from './refusal.ts';
-import type { Portal, SessionNames } from './session.ts';
-import type { CopyOut, OutputMask, Protection } from './sql/model.ts';
+import { type ReportParts, Reports } from './reports.ts';
+import { type Mode, PASS, type ResultParts, Results } from './results.ts';
 import { B, errorField, F, type Field, MAX_MESSAGE, message, rowDescription } from './wire.ts';
-
-/** The memory that masked bytes are written to. */
-export interface Lending {
-  /** What came out last is still in use: it stays as it is, and other memory takes its place. */
-  keep(): void;
-  /** All that was kept has left: it may be written to again. */
-  reclaim(): void;
-}
-
-/** Rewrites complete DataRow messages of one result. */
-export interface RowMasking {
-  /** `bytes` holds whole messages from `start` to `end`. What comes out is overwritten by the next call, unless kept. */
-  mask(bytes: Buffer, start: number, end: number): Buffer;
-  readonly memory: Lending;
-}
-
-/** Rewrites the CopyData messages of one COPY TO STDOUT. */
-export interface CopyMasking {
-  /** As RowMasking.mask; what comes out may be empty while a row is incomplete. */
-  messages(bytes: Buffer, start: number, end: number): Buffer;
-  readonly memory: Lending;
-  /** The payload that is left at CopyDone. */
-  end(): Buffer;
-}
-
-/** What masking lends to the codec. */
-export interface MaskTools {
-  rows(
-    outputs: readonly (OutputMask | null)[] | 'all',
-    fields: readonly Field[] | null,
-    obligations: Obligations,
-  ): RowMasking | null;
-  /** `types`: oid of each column, 0 where it is not known. */
-  copy(
-    outputs: readonly (OutputMask | null)[] | 'all',
-    options: CopyOut,
-    types: readonly number[],
-    obligations: Obligations,
-  ): CopyMasking | null;
-  /** The body of an ErrorResponse or NoticeResponse without what may quote values. */
-  withhold(body: Buffer, obligations: Obligations): Buffer;
-  /** Detectors over the texts of an ErrorResponse or NoticeResponse. */
-  scanReport(body: Buffer, obligations: Obligations): Buffer;
-  scanText(text: string, obligations: Obligations): string;
-  /** The mask on a column, null where there is none, 'unknown' where the catalog does not have the table. */
-  column(tableOid: number, attnum: number, obligations: Obligations): ColumnMask | null | 'unknown';
-}
-
-interface Parts {
-  readonly answers: Answers;
-  readonly session: SessionNames;
-  readonly statements: Statements;
-  readonly tools: MaskTools;
-  readonly obligations: () => Obligations;
-  readonly parameters: Map<string, string>;
-}
 
 /** Everything but rows and copies is short; an error may carry a statement. */
 const MAX_CONTROL = 16 * 1024 * 1024;
 /** A row that has to be rewritten is held whole. */
 export const MAX_MASKED_ROW = 64 * 1024 * 1024;
 
-/** How rows and copies of the answer in front are treated. */
-type Mode =
-  | { readonly kind: 'pass' }
-  | { readonly kind: 'rows'; readonly masking: RowMasking }
-  | { readonly kind: 'copy'; readonly masking: CopyMasking };
-
-const PASS: Mode = { kind: 'pass' };
+interface Parts extends ReportParts, ResultParts {
+  readonly answers: Answers;
+  readonly parameters: Map<string, string>;
+}
 
 export class Backend {
   readonly #parts: Parts;
+  readonly #results: Results;
+  readonly #reports: Reports;
   /** The beginning of a message, and how many bytes it needs before it can be read. */
   #carry: Buffer[] = [];
   #carried = 0;
@@ -100,6 +43,8 @@ export class Backend {
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#results = new Results(parts);
+    this.#reports = new Reports(parts);
   }
 
   get atBoundary(): boolean {
@@ -112,13 +57,7 @@ export class Backend {
 
   /** The server failed an extended step and skips whatever comes up to a Sync that has not gone yet. */
   #skipping = false;
-  /** The COPY … FROM STDIN that went last. While it may take data, what a message means hangs on how far it is. */
-  #copy: Answer | null = null;
-  /** Syncs that were kept back, since nothing of the client's has gone: it may wait for their answers. */
-  #syncsKept = 0;
-  /** CopyFail was sent for what came behind that Sync. */
-  #givenUp = false;
-
+  readonly copyIn = new CopyIn();
   /** The server said that it ends the connection, and why. */
   #left = false;
 
@@ -140,54 +79,10 @@ export class Backend {
     for (const op of ops) this.#done.push({ op, rows: 0, error: 'skipped' });
   }
 
-  /** An act goes upstream that asks for data. */
-  copies(answer: Answer): void {
-    this.#copy = answer;
-  }
-
-  /** The server has yet to say whether it takes the data or fails; until then nobody knows what it ignores. */
-  get copyExpected(): boolean {
-    return this.#copy !== null && this.#copy.copies > 0 && !this.#copy.copyIn;
-  }
-
-  get copyingIn(): boolean {
-    return this.#copy?.copyIn === true;
-  }
-
-  /** CopyData, CopyDone or CopyFail goes upstream. */
-  copyGoes(ends: boolean): void {
-    this.#syncsKept = 0;
-    if (ends && this.#copy !== null) this.#copy.copyIn = false;
-  }
-
-  /** A Sync came while data is copied in: the server would ignore it, unless it has failed by now. */
-  keepSync(): void {
-    this.#syncsKept++;
-  }
-
-  /**
-   * Something else than data came. Behind a Sync it may be meant for after a failure that is still on its way, which only
-   * the server knows of: told that the copy has failed, it answers with an error of its own, or with the one on its way.
-   */
-  giveUpCopy(): 'no' | 'now' | 'before' {
-    if (this.#syncsKept === 0) return 'no';
-    if (this.#givenUp) return 'before';
-    this.#givenUp = true;
-    return 'now';
-  }
-
   #copyFails(first: Answer, out: Outlet): void {
-    this.#givenUp = false;
-    const waiting = first.copyIn ? this.#syncsKept : 0;
-    first.copies = 0;
-    first.copyIn = false;
-    if (waiting === 0) return;
-    this.#syncsKept = 0;
-    this.#skipping = false;
-    for (let i = 0; i < waiting; i++) {
-      this.#parts.answers.push(answer('sync'));
-      out.toUpstream(message(F.sync));
-    }
+    const syncs = this.copyIn.fails(first, this.#parts.answers);
+    if (syncs > 0) this.#skipping = false;
+    for (let i = 0; i < syncs; i++) out.toUpstream(message(F.sync));
   }
 
   push(chunk: Buffer, out: Outlet): void {
@@ -284,70 +179,14 @@ export class Backend {
   /** Rows and copy data of the answer in front: what to do with them. */
   #choose(letter: number): void {
     this.#modeChosen = true;
-    const first = this.#parts.answers.first;
-    const obligations = this.#parts.obligations();
-    const plan = first?.plan ?? null;
-    if (plan?.clear || (plan === null && obligations.masks.length === 0 && obligations.detect.length === 0)) {
-      this.#mode = PASS;
-      return;
-    }
-    const protection = plan?.protections[first?.at ?? 0];
-    const held = plan?.obligations ?? obligations;
-    if (letter === B.copyData) {
-      const options = (plan === null ? undefined : this.#copyOptions(first!)) ?? UNKNOWN_COPY;
-      const masking = this.#parts.tools.copy(
-        this.#outputs(protection, null, held),
-        { encoding: this.clientEncoding, ...options },
-        this.#copyTypes(first),
-        held,
-      );
-      this.#mode = masking === null ? PASS : { kind: 'copy', masking };
-      return;
-    }
-    const fields = first?.portal?.fields ?? this.#fields;
-    const masking = this.#parts.tools.rows(this.#outputs(protection, fields, held), fields, held);
-    this.#mode = masking === null ? PASS : { kind: 'rows', masking };
+    const { first } = this.#parts.answers;
+    this.#mode =
+      letter === B.copyData
+        ? this.#results.copy(first, this.#copyColumns, this.clientEncoding)
+        : this.#results.rows(first, first?.portal?.fields ?? this.#fields);
   }
 
   #copyColumns = 0;
-
-  /** As many as the server announced columns. */
-  #copyTypes(first: Answer | undefined): readonly number[] {
-    const known = first?.plan?.types[first.at] ?? [];
-    return Array.from({ length: this.#copyColumns }, (_, i) => (known.length === this.#copyColumns ? known[i]! : 0));
-  }
-
-  #copyOptions(first: Answer): CopyOut | undefined {
-    return first.plan?.copies[first.at];
-  }
-
-  /** The plan's outputs, held against what the server itself says of each column. */
-  #outputs(
-    protection: Protection | undefined,
-    fields: readonly Field[] | null,
-    obligations: Obligations,
-  ): readonly (OutputMask | null)[] | 'all' {
-    if (obligations.masks.length === 0) return [];
-    if (protection === undefined || protection.outputs === 'all') return 'all';
-    if (fields === null) return protection.outputs;
-    if (fields.length !== protection.outputs.length) return 'all';
-    const outputs: (OutputMask | null)[] = [];
-    for (let i = 0; i < fields.length; i++) {
-      const planned = protection.outputs[i] ?? null;
-      const field = fields[i]!;
-      const known =
-        planned !== null || field.tableOid === 0
-          ? null
-          : this.#parts.tools.column(field.tableOid, field.attnum, obligations);
-      if (known === 'unknown') {
-        // A table that the catalog did not have when the statement was decided.
-        this.#parts.statements.changed();
-        return 'all';
-      }
-      outputs.push(planned ?? (known === null ? null : { mask: known, plain: true }));
-    }
-    return outputs;
-  }
 
   #masked(bytes: Buffer, start: number, end: number, out: Outlet): void {
     const mode = this.#mode;
@@ -371,6 +210,8 @@ export class Backend {
         if (first?.step !== (letter === B.parseComplete ? 'parse' : letter === B.bindComplete ? 'bind' : 'close'))
           throw unexpected(letter);
         answers.shift();
+        // Recorded where planning may do something.
+        for (let i = 0; i < first.ops.length; i++) this.#end({ ...first, at: i }, out, 0);
         for (const changes of first.changes) session.settle(changes);
         return undefined;
       case B.parameterDescription:
@@ -393,10 +234,7 @@ export class Backend {
         return undefined;
       }
       case B.copyInResponse:
-        if (first === undefined || first.copies === 0 || first.copyIn) throw unexpected(letter);
-        first.copies--;
-        first.copyIn = true;
-        this.#syncsKept = 0;
+        if (!this.copyIn.begins(first)) throw unexpected(letter);
         return undefined;
       case B.copyBothResponse:
         return undefined;
@@ -405,9 +243,9 @@ export class Backend {
       case B.error:
         return this.#failed(bytes.subarray(start + 5, end), first, out);
       case B.notice:
-        return this.#noticed(bytes.subarray(start + 5, end), first);
+        return this.#reports.notice(bytes.subarray(start + 5, end), first);
       case B.notification:
-        return this.#notified(bytes.subarray(start + 5, end));
+        return this.#reports.notification(bytes.subarray(start + 5, end));
       case B.parameterStatus:
         return this.#parameter(bytes.subarray(start + 5, end));
       case B.readyForQuery:
@@ -490,7 +328,7 @@ export class Backend {
     const fatal = errorField(body, 'V') !== 'ERROR';
     let instead: Buffer | undefined;
     if (first?.replacement && !fatal) instead = located(first.replacement, body);
-    else instead = this.#report(B.error, body, first);
+    else instead = this.#reports.error(body, first);
     this.#modeChosen = false;
     this.#fields = null;
     if (fatal) this.#left = true;
@@ -503,7 +341,7 @@ export class Backend {
       this.#copyFails(first, out);
       return instead;
     }
-    if (first.step === 'execute' && !first.replacement) this.#end(first, out, 0, code);
+    if ((first.step === 'execute' || first.step === 'bind') && !first.replacement) this.#end(first, out, 0, code);
     if (first.step !== 'sync') {
       this.#skipToSync(out, first);
       this.#copyFails(first, out);
@@ -523,52 +361,6 @@ export class Backend {
     this.#skipping = answers.first === undefined;
   }
 
-  /** The statement, or the portal of it, whose withheld notice went last. */
-  #told: { readonly of: Answer | Portal; readonly at: number } | null = null;
-
-  /** One withheld notice stands for all of its statement: how many come could be made to tell a value. */
-  #noticed(body: Buffer, first: Answer | undefined): Buffer | null | undefined {
-    if (first !== undefined && this.#parts.obligations().masks.length > 0 && this.#withholds(first)) {
-      const of = first.portal ?? first;
-      if (this.#told?.of === of && this.#told.at === first.at) return null;
-      this.#told = { of, at: first.at };
-    }
-    return this.#report(B.notice, body, first);
-  }
-
-  #report(letter: number, body: Buffer, first: Answer | undefined): Buffer | undefined {
-    const obligations = this.#parts.obligations();
-    if (obligations.masks.length === 0 && obligations.detect.length === 0) return undefined;
-    const { tools } = this.#parts;
-    let made = body;
-    // A notice that nothing asked for can't be traced.
-    const stray = first === undefined && letter === B.notice && obligations.masks.length > 0;
-    if (stray || this.#withholds(first)) made = tools.withhold(made, obligations);
-    if (obligations.detect.length > 0) made = tools.scanReport(made, obligations);
-    return made === body ? undefined : message(letter, made);
-  }
-
-  /** Parse, Bind and Describe of a statement may already quote its values (constant folding). */
-  #withholds(first: Answer | undefined): boolean {
-    if (first === undefined) return false;
-    const plan = first.plan ?? (first.portal?.verdict.plan as PgPlan | undefined) ?? planOf(first);
-    return plan?.protections.some((protection) => protection.withholdErrors) ?? false;
-  }
-
-  /** NotificationResponse: pid(int32) channel\0 payload\0 */
-  #notified(body: Buffer): Buffer | undefined {
-    const obligations = this.#parts.obligations();
-    if (obligations.masks.length === 0 && obligations.detect.length === 0) return undefined;
-    const channelEnd = body.indexOf(0, 4);
-    if (body.length < 6 || channelEnd < 0)
-      throw new SluiceError('UPSTREAM_VIOLATION', 'the server sent a notification without an end of its channel');
-    const payload = body.toString('utf8', channelEnd + 1, body.length - 1);
-    // What others, or triggers, put in can't be traced; what the client wrote out itself it knows.
-    const masked = obligations.masks.length > 0 && payload !== '' && !this.#parts.session.sent(payload);
-    const made = masked ? '' : this.#parts.tools.scanText(payload, obligations);
-    return made === payload ? undefined : message(B.notification, body.subarray(0, channelEnd + 1), `${made}\0`);
-  }
-
   /** ParameterStatus: name\0 value\0 */
   #parameter(body: Buffer): Buffer | undefined {
     const text = body.toString('utf8').split('\0');
@@ -580,10 +372,7 @@ export class Backend {
         'standard_conforming_strings was turned off, and statements can no longer be read as the server reads them',
       );
     }
-    const obligations = this.#parts.obligations();
-    if (obligations.detect.length === 0) return undefined;
-    const made = this.#parts.tools.scanText(value, obligations);
-    return made === value ? undefined : message(B.parameterStatus, `${name}\0${made}\0`);
+    return this.#reports.parameter(name, value);
   }
 
   #ready(status: number, first: Answer | undefined, out: Outlet): undefined {
@@ -602,16 +391,6 @@ export class Backend {
     this.#fields = null;
     return undefined;
   }
-}
-
-const UNKNOWN_COPY: CopyOut = { format: 'text', delimiter: '\t', null: '\\N', quote: '"', escape: '"', header: false };
-
-/** The plan of the statement that a Parse, Bind or Describe belongs to. */
-function planOf(first: Answer): PgPlan | undefined {
-  for (const change of first.changes.flat()) {
-    if (change.kind === 'portal' && change.value !== null) return change.value.verdict.plan as PgPlan;
-  }
-  return undefined;
 }
 
 /** Big-endian; negative when the highest bit is set. The hot loops read by hand: a bounds check costs as much as the rest. */

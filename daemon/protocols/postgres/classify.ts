@@ -8,7 +8,10 @@ import type { Analysis, Catalog, CopyOut, Names, Protection } from './sql/model.
 export interface Statements {
   /** The catalog as it is now. A promise where it has to be read first. Rejects with SluiceError. */
   catalog(): Catalog | Promise<Catalog>;
-  analyze(text: string, names: Names): readonly Analysis[] | Promise<readonly Analysis[]>;
+  /** The catalog as it is after asking anew, whenever it was asked last. Rejects with SluiceError. */
+  recheck(): Promise<Catalog>;
+  /** `types`: oids of user-made types that are declared for its parameters. */
+  analyze(text: string, names: Names, types?: readonly number[]): readonly Analysis[] | Promise<readonly Analysis[]>;
   /** What a FunctionCall of the function with this oid does. */
   analyzeCall(oid: number, names: Names): Analysis | Promise<Analysis>;
   protect(analysis: Analysis, obligations: Obligations, names: Names): Protection;

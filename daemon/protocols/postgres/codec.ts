@@ -4,7 +4,8 @@
  *
  *   Query, FunctionCall   decided, held, recorded
  *   Parse                 decided, so that a refusal comes as early as a syntax error would
- *   Bind                  decided again under the policy of now, and held: planning may already run functions
+ *   Bind                  decided again under the policy of now, and held: planning may already run functions; where
+ *                         these may do more than read, recorded as well
  *   Execute               recorded, with the verdict of its Bind
  *
  * A refused act is exchanged for a message that the server itself fails (refusal.ts), so that order, transaction state
@@ -15,13 +16,18 @@ import { isAscii, isUtf8 } from 'node:buffer';
 import { SluiceError } from '../../core/errors.ts';
 import type { Obligations } from '../../core/mask.ts';
 import type { Act, Classified, Codec, Outlet, Refusal, Unit, Verdict } from '../protocol.ts';
+import { makeAct, type PgAct } from './act.ts';
 import { type Answer, Answers, answer } from './answers.ts';
-import { Backend, type MaskTools } from './backend.ts';
-import { PgClassified, type PgPlan, type Statements } from './classify.ts';
+import { Backend } from './backend.ts';
+import { changesIn } from './changes.ts';
+import type { PgClassified, PgPlan, Statements } from './classify.ts';
 import { type Frame, Frontend, type FrontendLimits } from './frontend.ts';
+import { Judge } from './judge.ts';
+import type { MaskTools } from './mask-tools.ts';
+import { bindParameters, userTypes } from './parameters.ts';
 import { errorResponse, noticeResponse, poisonParse, poisonQuery } from './refusal.ts';
 import { type Change, isIndirect, type Portal, type Prepared, type SessionNames } from './session.ts';
-import type { Analysis, Catalog, Names } from './sql/model.ts';
+import type { Analysis } from './sql/model.ts';
 import { cstring, F, message } from './wire.ts';
 
 export interface CodecOptions {
@@ -34,31 +40,8 @@ export interface CodecOptions {
   readonly parameters: ReadonlyMap<string, string>;
 }
 
-/** What sets a search_path for certain; set_config() may be called for no row, or for the transaction only. */
-const SETS = new Set(['SET', 'RESET', 'DISCARD', 'DISCARD ALL']);
-
-/** What runs procedural code at the top, where it may COMMIT and ROLLBACK. */
-const CODE = new Set(['CALL', 'DO']);
-
 /** Names are kept up to here by the server, bytes: NAMEDATALEN - 1. */
 const MAX_NAME = 63;
-
-type Step = 'query' | 'parse' | 'bind' | 'execute' | 'call';
-
-interface PgAct extends Act {
-  readonly step: Step;
-  readonly frame: Frame;
-  /** The statement; for a call, one that stands for it. */
-  text: string;
-  /** Name of the statement made (Parse) or used (Bind). */
-  readonly statement: string;
-  readonly portalName: string;
-  portal: Portal | null;
-  prepared: Prepared | null;
-  classified: PgClassified | null;
-}
-
-const UNCHANGED: readonly never[] = [];
 
 export class PostgresCodec implements Codec {
   readonly #options: CodecOptions;
@@ -75,13 +58,13 @@ export class PostgresCodec implements Codec {
   #rest: 'pass' | 'drop' | 'undecided' = 'pass';
   /** Follows the rest of a long message. */
   #after: Buffer | null = null;
-  #names: { readonly names: Names; readonly generation: number } | null = null;
-  readonly #classified = new WeakMap<object, PgClassified>();
+  readonly #judge: Judge;
 
   constructor(options: CodecOptions) {
     this.#options = options;
     this.#session = options.session;
     this.#frontend = new Frontend(options.limits);
+    this.#judge = new Judge(options.session, options.statements);
     this.#backend = new Backend({
       answers: this.#answers,
       session: this.#session,
@@ -154,10 +137,10 @@ export class PostgresCodec implements Codec {
     const { letter } = frame;
     this.#rest = 'pass';
     if (letter === F.terminate) return { kind: 'end', bytes: frame.bytes };
-    if (this.#backend.copyExpected) return 'wait';
+    if (this.#backend.copyIn.expected) return 'wait';
     if (letter === F.sync) {
-      if (this.#backend.copyingIn) {
-        this.#backend.keepSync();
+      if (this.#backend.copyIn.running) {
+        this.#backend.copyIn.keepSync();
         return 'again';
       }
       this.#skipping = false;
@@ -176,12 +159,12 @@ export class PostgresCodec implements Codec {
       case F.copyData:
       case F.copyDone:
       case F.copyFail:
-        this.#backend.copyGoes(letter !== F.copyData);
+        this.#backend.copyIn.data(letter !== F.copyData);
         return { kind: 'pass', bytes: frame.bytes };
     }
-    if (this.#backend.copyingIn) {
+    if (this.#backend.copyIn.running) {
       const what = `a message '${String.fromCharCode(letter)}' came while data is copied in`;
-      switch (this.#backend.giveUpCopy()) {
+      switch (this.#backend.copyIn.giveUp()) {
         case 'no':
           throw new SluiceError('PROTOCOL_VIOLATION', what);
         case 'now':
@@ -258,7 +241,7 @@ export class PostgresCodec implements Codec {
       case F.execute:
         return this.#execute(frame);
       case F.functionCall:
-        return { kind: 'act', act: this.#make('call', frame, { decide: true, hold: true, record: true }) };
+        return { kind: 'act', act: makeAct('call', frame, { decide: true, hold: true, record: true }) };
       default:
         throw new SluiceError(
           'PROTOCOL_VIOLATION',
@@ -267,29 +250,10 @@ export class PostgresCodec implements Codec {
     }
   }
 
-  #make(
-    step: Step,
-    frame: Frame,
-    needs: Pick<Act, 'decide' | 'hold' | 'record'>,
-    names: { statement?: string; portal?: string } = {},
-  ): PgAct {
-    return {
-      ...needs,
-      step,
-      frame,
-      text: '',
-      statement: names.statement ?? '',
-      portalName: names.portal ?? '',
-      portal: null,
-      prepared: null,
-      classified: null,
-    };
-  }
-
   /** Query: text\0 */
   #statement(frame: Frame, step: 'query' | 'parse', from: number, name: string): Unit {
     const query = step === 'query';
-    const act = this.#make(step, frame, { decide: true, hold: query, record: query }, { statement: name });
+    const act = makeAct(step, frame, { decide: true, hold: query, record: query }, { statement: name });
     const bytes = frame.bytes;
     if (frame.oversize) {
       act.text = printable(bytes.subarray(from));
@@ -319,6 +283,7 @@ export class PostgresCodec implements Codec {
       return this.#bad(act, 'STATEMENT_UNPARSABLE', `the statement holds ${what}`, 'use client_encoding UTF8');
     }
     act.text = raw.toString(encoding === 'UTF8' ? 'utf8' : 'latin1');
+    if (!query) act.types = userTypes(bytes, nul + 1);
     return { kind: 'act', act };
   }
 
@@ -328,7 +293,7 @@ export class PostgresCodec implements Codec {
     const statement = this.#name(frame, portal.next);
     const prepared = this.#session.prepared(statement.text);
     if (prepared === 'wait') return 'wait';
-    const act = this.#make(
+    const act = makeAct(
       'bind',
       frame,
       // Where the names that it uses may change, what it does is not known before Execute.
@@ -348,7 +313,7 @@ export class PostgresCodec implements Codec {
     const portal = this.#session.portal(name);
     if (portal === 'wait') return 'wait';
     const open = portal === null || portal.prepared.indirect;
-    const act = this.#make('execute', frame, { decide: open, hold: open, record: true }, { portal: name });
+    const act = makeAct('execute', frame, { decide: open, hold: open, record: true }, { portal: name });
     act.portal = portal;
     if (!open) act.verdict = portal.verdict;
     // A cursor of DECLARE is a portal as well; one that nobody declared here may read anything.
@@ -360,73 +325,8 @@ export class PostgresCodec implements Codec {
     return { kind: 'bad', act, refusal: hint === undefined ? { code, message: text } : { code, message: text, hint } };
   }
 
-  classify(given: Act): Classified | Promise<Classified> {
-    const act = given as PgAct;
-    if (act.classified !== null && act.step !== 'execute') return act.classified;
-    const catalog = this.#options.statements.catalog();
-    if (catalog instanceof Promise) return catalog.then((loaded) => this.#classifyWith(act, loaded));
-    return this.#classifyWith(act, catalog);
-  }
-
-  #classifyWith(act: PgAct, catalog: Catalog): PgClassified | Promise<PgClassified> {
-    const session = this.#session;
-    const { prepared } = act.step === 'execute' && act.portal !== null ? act.portal : act;
-    // A portal stays what it was planned as at its Bind, wherever names lead by now.
-    const planned = act.step === 'execute' && prepared !== null;
-    const fresh = planned || (prepared?.catalog === catalog.version && prepared.path === session.pathGeneration);
-    if (prepared !== null && fresh && !prepared.indirect) {
-      return this.#keep(act, prepared.analyses, () => this.#namesOf(catalog));
-    }
-    if (act.step === 'bind' && prepared === null) return this.#keep(act, [], () => this.#namesOf(catalog));
-    const stale = session.stale(catalog.version);
-    if (stale.length > 0) return this.#renew(stale, catalog).then(() => this.#analyze(act, catalog));
-    return this.#analyze(act, catalog);
-  }
-
-  #analyze(act: PgAct, catalog: Catalog): PgClassified | Promise<PgClassified> {
-    const names = this.#namesOf(catalog);
-    const analyses = act.step === 'call' ? this.#call(act, names) : this.#options.statements.analyze(act.text, names);
-    if (analyses instanceof Promise) return analyses.then((made) => this.#keep(act, made, () => names));
-    return this.#keep(act, analyses, () => names);
-  }
-
-  /** FunctionCall: oid(int32) … */
-  #call(act: PgAct, names: Names): readonly Analysis[] | Promise<readonly Analysis[]> {
-    const { bytes } = act.frame;
-    if (bytes.length < 9) throw new SluiceError('PROTOCOL_VIOLATION', 'a FunctionCall without a function came');
-    const made = this.#options.statements.analyzeCall(bytes.readUInt32BE(5), names);
-    return made instanceof Promise ? made.then((analysis) => [analysis]) : [made];
-  }
-
-  #keep(act: PgAct, analyses: readonly Analysis[], names: () => Names): PgClassified {
-    const template = analyses.length === 1 ? analyses[0]!.template : undefined;
-    const key = template ?? analyses;
-    let made = this.#classified.get(key);
-    if (made === undefined) {
-      made = new PgClassified(analyses, names(), this.#options.statements);
-      this.#classified.set(key, made);
-    }
-    if (made.analyses !== analyses) made = new PgClassified(analyses, made.names, this.#options.statements, made);
-    act.classified = made;
-    return made;
-  }
-
-  async #renew(stale: readonly [string, Prepared][], catalog: Catalog): Promise<void> {
-    for (const [name, { text }] of stale) {
-      const names = this.#session.names(catalog);
-      const analyses = await Promise.resolve(this.#options.statements.analyze(text, names)).catch(() => []);
-      const path = this.#session.pathGeneration;
-      this.#session.renew(name, { text, analyses, catalog: catalog.version, path, indirect: isIndirect(text) });
-    }
-  }
-
-  #namesOf(catalog: Catalog): Names {
-    if (!this.#session.plain) return this.#session.names(catalog);
-    const generation = this.#session.pathGeneration;
-    if (this.#names === null || this.#names.names.catalog !== catalog || this.#names.generation !== generation) {
-      this.#names = { names: this.#session.names(catalog), generation };
-    }
-    return this.#names.names;
+  classify(given: Act, again = false): Classified | Promise<Classified> {
+    return this.#judge.classify(given as PgAct, again);
   }
 
   forward(given: Act, verdict: Verdict, ops: readonly number[]): Buffer {
@@ -454,7 +354,7 @@ export class PostgresCodec implements Codec {
         session.segment++;
         return bytes;
       case 'parse': {
-        const value = this.#prepare(act.text, analyses, (verdict.classified as PgClassified).names.catalog.version);
+        const value = this.#prepare(act, analyses, (verdict.classified as PgClassified).names.catalog.version);
         const change: Change = { kind: 'prepared', name: act.statement, value };
         session.expect(change);
         this.#answers.push(answer('parse', { changes: [[change]] }));
@@ -465,7 +365,7 @@ export class PostgresCodec implements Codec {
         const portal: Portal | null = prepared === null ? null : { prepared, verdict, fields: null };
         const change: Change = { kind: 'portal', name: act.portalName, value: portal };
         session.expect(change);
-        this.#answers.push(answer('bind', { changes: [[change]] }));
+        this.#answers.push(answer('bind', { ops, changes: [[change]] }));
         if (plan.clear || portal === null) return bytes;
         // Masks need the types and formats of what comes, and not every client asks for them.
         this.#answers.push(answer('describe', { injected: true, portal }));
@@ -484,78 +384,19 @@ export class PostgresCodec implements Codec {
 
   #expect(item: Answer): void {
     this.#answers.push(item);
-    if (item.copies > 0) this.#backend.copies(item);
+    if (item.copies > 0) this.#backend.copyIn.goes(item);
   }
 
-  #prepare(text: string, analyses: readonly Analysis[], catalog: number): Prepared {
+  #prepare({ text, types, generation }: PgAct, analyses: readonly Analysis[], catalog: number): Prepared {
     if (this.#session.full)
       throw new SluiceError('FLOW_LIMIT', 'too many prepared statements, portals and cursors are open');
-    return { text, analyses, catalog, path: this.#session.pathGeneration, indirect: isIndirect(text) };
+    return { text, types, whole: null, analyses, catalog, path: generation, indirect: isIndirect(text, analyses) };
   }
 
-  /** Most statements change nothing that a session means by names. */
   #expectChanges(analyses: readonly Analysis[]): readonly (readonly Change[])[] {
-    if (analyses.every(({ changes, operation }) => changes.length === 0 && !CODE.has(operation.verb))) return UNCHANGED;
-    const changes = analyses.map((analysis) => this.#changes(analysis));
-    for (const change of changes.flat()) this.#session.expect(change);
+    const changes = changesIn(analyses);
+    for (const one of changes) for (const change of one) this.#session.expect(change);
     return changes;
-  }
-
-  #changes(analysis: Analysis): Change[] {
-    const made: Change[] = [];
-    // Their code may end the transaction that a search_path was set in.
-    if (CODE.has(analysis.operation.verb)) made.push({ kind: 'rollback' });
-    for (const change of analysis.changes) {
-      switch (change.kind) {
-        case 'search-path':
-          made.push({
-            kind: 'path',
-            path: change.path,
-            local: change.local,
-            certain: SETS.has(analysis.operation.verb),
-          });
-          break;
-        case 'prepare':
-          made.push({
-            kind: 'prepared',
-            name: change.name,
-            value: {
-              text: change.text,
-              analyses: change.analyses,
-              catalog: -1,
-              path: -1,
-              indirect: isIndirect(change.text),
-            },
-          });
-          break;
-        case 'deallocate':
-          made.push(
-            change.name === null ? { kind: 'all-prepared-gone' } : { kind: 'prepared', name: change.name, value: null },
-          );
-          break;
-        case 'declare':
-          made.push({ kind: 'cursor', name: change.name, outputs: change.outputs });
-          break;
-        case 'close':
-          made.push({ kind: 'cursor-gone', name: change.name });
-          break;
-        case 'notify':
-          made.push({ kind: 'notify', payload: change.payload });
-          break;
-        case 'rollback':
-        case 'rollback-to':
-          made.push({ kind: 'rollback' });
-          break;
-        case 'commit':
-        case 'discard':
-        case 'catalog':
-          made.push({ kind: change.kind });
-          break;
-        default:
-          break;
-      }
-    }
-    return made;
   }
 
   refuse(given: Act, refusal: Refusal): Buffer {
@@ -580,36 +421,6 @@ function copiesIn(analyses: readonly Analysis[]): number {
   let count = 0;
   for (const analysis of analyses) if (analysis.copyIn) count++;
   return count;
-}
-
-/**
- * Bind after its names: formats(int16 count, int16 each) parameters(int16 count, each int32 length (-1: NULL) and bytes)
- * Binary values are shown in hex. Null when the lengths lie; the server will refuse that.
- */
-export function bindParameters(bytes: Buffer, from: number): (string | null)[] | null {
-  if (from + 2 > bytes.length) return null;
-  const formats = bytes.readUInt16BE(from);
-  let at = from + 2 + 2 * formats;
-  if (at + 2 > bytes.length) return null;
-  const count = bytes.readUInt16BE(at);
-  at += 2;
-  const values: (string | null)[] = [];
-  for (let i = 0; i < count; i++) {
-    if (at + 4 > bytes.length) return null;
-    const length = bytes.readInt32BE(at);
-    at += 4;
-    if (length < 0) {
-      values.push(null);
-      continue;
-    }
-    if (at + length > bytes.length) return null;
-    const binary =
-      formats === 0 ? 0 : bytes.readUInt16BE(from + 2 + 2 * (formats === 1 ? 0 : Math.min(i, formats - 1)));
-    const value = bytes.subarray(at, at + length);
-    values.push(binary === 0 ? value.toString('utf8') : `\\x${value.toString('hex')}`);
-    at += length;
-  }
-  return values;
 }
 
 /** For the record of something that is not text. */

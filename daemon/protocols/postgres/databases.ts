@@ -13,8 +13,10 @@ import { CatalogSource, SystemCatalogs } from './sql/catalog.ts';
 import type { Catalog, Names } from './sql/model.ts';
 import { columnMask, protect } from './sql/protect.ts';
 
-/** How old the knowledge that nothing changed may be, milliseconds. */
+/** While statements are decided, it is asked so often whether anything changed, milliseconds; beside the traffic. */
 const FRESH = 1_000;
+/** When nobody has asked for so long, the next decision waits for the answer, milliseconds. */
+const STALE = 2 * FRESH;
 /** A database that no flow uses is forgotten after this, milliseconds. */
 const IDLE = 60_000;
 /**
@@ -48,14 +50,28 @@ export class Databases {
 
   /** For one flow, which says `left()` when it ends. */
   open(resource: Resource, account: string, database: string): Database {
-    const key = JSON.stringify([resource.name, resource.host, resource.port, account, database]);
+    const key = keyOf(resource, account, database);
     let known = this.#known.get(key);
     if (known === undefined) {
-      known = new Database(this.#parts, this.#systems, resource, account, database);
+      // Another account, or another name of the same server, may see what this one changed.
+      const changed = () => {
+        for (const each of this.#known.values()) each.outdated();
+      };
+      known = new Database({ ...this.#parts, changed }, this.#systems, resource, account, database);
       this.#known.set(key, known);
     }
     known.entered();
     return known;
+  }
+
+  /** Looks at the catalog beside the login of a flow, where one of this account has been here before. */
+  expect(resource: Resource, account: string, database: string): void {
+    this.#known.get(keyOf(resource, account, database))?.expect();
+  }
+
+  /** Whether any flow has used one within the time after which sweep() lets it go. */
+  get busy(): boolean {
+    return this.#known.size > 0;
   }
 
   /** Closes the connections of databases that no flow has used for a while. To be called now and then. */
@@ -74,7 +90,7 @@ export class Databases {
 }
 
 export class Database implements Statements {
-  readonly #parts: DatabaseParts;
+  readonly #parts: DatabaseParts & { changed(): void };
   readonly #systems: SystemCatalogs;
   readonly #resource: Resource;
   readonly #account: string;
@@ -82,14 +98,25 @@ export class Database implements Statements {
   #connection: Promise<Connection> | null = null;
   #source: CatalogSource | null = null;
   #catalog: Catalog | null = null;
-  #loading: Promise<Catalog> | null = null;
-  /** When it was last known that nothing had changed. 0: it must be asked before the next decision. */
+  #loading: { readonly made: Promise<Catalog>; readonly changes: number; readonly waited: boolean } | null = null;
+  /** Begins when that has ended. */
+  #next: Promise<Catalog> | null = null;
+  /** When it was asked last, with an answer. */
   #checked = 0;
+  /** Changes that flows here have made, and how many of them the catalog is sure to show. */
+  #changes = 0;
+  #shown = 0;
   #usedAt = 0;
   #flows = 0;
   #leaving: NodeJS.Timeout | undefined;
 
-  constructor(parts: DatabaseParts, systems: SystemCatalogs, resource: Resource, account: string, database: string) {
+  constructor(
+    parts: DatabaseParts & { changed(): void },
+    systems: SystemCatalogs,
+    resource: Resource,
+    account: string,
+    database: string,
+  ) {
     this.#parts = parts;
     this.#systems = systems;
     this.#resource = resource;
@@ -98,13 +125,13 @@ export class Database implements Statements {
   }
 
   entered(): void {
-    this.#usedAt = Date.now();
+    this.#usedAt = performance.now();
     this.#flows++;
     clearTimeout(this.#leaving);
   }
 
   left(): void {
-    this.#usedAt = Date.now();
+    this.#usedAt = performance.now();
     this.#flows--;
     if (this.#flows > 0) return;
     this.#leaving = setTimeout(() => this.close(), LINGER);
@@ -112,23 +139,34 @@ export class Database implements Statements {
   }
 
   get idle(): boolean {
-    return this.#flows === 0 && Date.now() - this.#usedAt > IDLE;
+    return this.#flows === 0 && performance.now() - this.#usedAt > IDLE;
+  }
+
+  /** A failure is told to whoever asks for the catalog then. */
+  expect(): void {
+    const catalog = this.catalog();
+    if (catalog instanceof Promise) catalog.catch(() => {});
   }
 
   catalog(): Catalog | Promise<Catalog> {
-    const now = Date.now();
+    const now = performance.now();
     this.#usedAt = now;
-    if (this.#catalog === null || this.#checked === 0) return this.#refresh();
-    if (now - this.#checked > FRESH) {
-      // The answer may be a second old; the asking is done beside the traffic. A daemon that cannot ask stops deciding.
-      if (now - this.#checked > LOAD) return this.#refresh();
-      this.#refresh().catch((error) => this.#parts.onFault(error));
-    }
+    if (this.#catalog === null || this.#shown !== this.#changes) return this.#refresh(true);
+    const age = now - this.#checked;
+    if (age <= FRESH) return this.#catalog;
+    // A daemon that cannot ask stops deciding.
+    if (age > LOAD || this.#loading?.waited || (age > STALE && this.#loading === null)) return this.#refresh(true);
+    this.#refresh(false).catch((error) => this.#parts.onFault(error));
     return this.#catalog;
   }
 
-  analyze(text: string, names: Names) {
-    return this.#parts.analyzer.analyze(text, names);
+  recheck(): Promise<Catalog> {
+    this.outdated();
+    return this.#refresh(true);
+  }
+
+  analyze(text: string, names: Names, types?: readonly number[]) {
+    return this.#parts.analyzer.analyze(text, names, types);
   }
 
   analyzeCall(oid: number, names: Names) {
@@ -144,7 +182,12 @@ export class Database implements Statements {
   }
 
   changed(): void {
-    this.#checked = 0;
+    this.#parts.changed();
+  }
+
+  /** Something changed, and what is being read may have been read before. */
+  outdated(): void {
+    this.#changes++;
   }
 
   close(): void {
@@ -157,18 +200,34 @@ export class Database implements Statements {
     this.#source = null;
   }
 
-  #refresh(): Promise<Catalog> {
-    this.#loading ??= this.#load().finally(() => {
-      this.#loading = null;
-    });
-    return this.#loading;
+  /** `waited`: decisions wait for it, those that come meanwhile as well. */
+  #refresh(waited: boolean): Promise<Catalog> {
+    const running = this.#loading;
+    if (running === null) return this.#begin(waited);
+    if (running.changes === this.#changes) {
+      this.#loading = { ...running, waited: running.waited || waited };
+      return running.made;
+    }
+    // What is being read may have been read before the change; one that begins after it serves all who ask by then.
+    const begin = () => {
+      this.#next = null;
+      return this.#refresh(true);
+    };
+    this.#next ??= running.made.then(begin, begin);
+    return this.#next;
   }
 
-  async #load(): Promise<Catalog> {
-    const asked = Date.now();
-    const stale = this.#checked === 0;
-    // A change that comes while this one is being looked for is looked for again.
-    this.#checked = asked;
+  #begin(waited: boolean): Promise<Catalog> {
+    const changes = this.#changes;
+    const made = this.#load(changes).finally(() => {
+      if (this.#loading?.made === made) this.#loading = null;
+    });
+    this.#loading = { made, changes, waited };
+    return made;
+  }
+
+  async #load(changes: number): Promise<Catalog> {
+    const asked = performance.now();
     try {
       const loaded = await withDeadline(
         this.#read(),
@@ -176,10 +235,11 @@ export class Database implements Statements {
         `reading the catalog of ${this.#database} on ${this.#resource.name}`,
       );
       this.#catalog = loaded;
+      this.#checked = asked;
+      this.#shown = changes;
       return loaded;
     } catch (error) {
       this.close();
-      if (stale) this.#checked = 0;
       throw error instanceof SluiceError
         ? error
         : new SluiceError('UPSTREAM_LOST', 'the catalog could not be read', { cause: error });
@@ -192,6 +252,10 @@ export class Database implements Statements {
     this.#source ??= new CatalogSource(client, this.#systems);
     return this.#source.catalog();
   }
+}
+
+function keyOf({ name, host, port }: Resource, account: string, database: string): string {
+  return JSON.stringify([name, host, port, account, database]);
 }
 
 function withDeadline<T>(work: Promise<T>, ms: number, what: string): Promise<T> {

@@ -7,13 +7,13 @@
  */
 import { SluiceError } from '../../core/errors.ts';
 import type { Channel, Host, Opened, Refusal, Upstream } from '../protocol.ts';
-import type { MaskTools } from './backend.ts';
 import { backendKeyData, type CancelKey, type CancelKeys, cancelRequest } from './cancel.ts';
 import type { Statements } from './classify.ts';
 import { PostgresCodec } from './codec.ts';
 import { channelBinding, parseVerifier } from './login/scram.ts';
 import { authenticationOk, TokenLogin } from './login/token.ts';
 import { type LoggedIn, LoginRefused, UpstreamLogin } from './login/upstream.ts';
+import type { MaskTools } from './mask-tools.ts';
 import { errorResponse } from './refusal.ts';
 import { SessionNames } from './session.ts';
 import { type Opening, readOpening, readStartup, type Startup, TLS_HANDSHAKE } from './startup.ts';
@@ -23,6 +23,8 @@ export interface GreetParts {
   readonly cancels: CancelKeys;
   /** What is known of the database that this account sees. */
   statements(host: Host, account: string, database: string): Statements;
+  /** A flow of this account is about to log in: what is known of the database is looked after meanwhile. */
+  expect(host: Host, account: string, database: string): void;
   tools(statements: Statements): MaskTools;
   /** Longest statement that is parsed, bytes. */
   readonly statementLimit: number;
@@ -41,7 +43,7 @@ export async function greet(host: Host, parts: GreetParts): Promise<Opened | nul
   checkOptions(host, opening);
   const loggedInClient = await clientLogin(host, packet.version, opening, certificate);
   const upstream = await host.connect();
-  const server = await upstreamLogin(host, upstream, opening, packet.version);
+  const server = await upstreamLogin(host, upstream, opening, packet.version, parts);
   const session = new SessionNames();
   if (opening.searchPath !== null) session.startWith(opening.searchPath);
   if ((server.parameters.get('standard_conforming_strings') ?? 'on') !== 'on') {
@@ -196,8 +198,15 @@ function negotiate(version: number, extensions: readonly string[]): Buffer {
   return message(B.negotiateProtocolVersion, head, extensions.map((name) => `${name}\0`).join(''));
 }
 
-async function upstreamLogin(host: Host, upstream: Upstream, opening: Opening, version: number): Promise<LoggedIn> {
+async function upstreamLogin(
+  host: Host,
+  upstream: Upstream,
+  opening: Opening,
+  version: number,
+  parts: Pick<GreetParts, 'expect'>,
+): Promise<LoggedIn> {
   const credential = (await host.credential()) ?? {};
+  parts.expect(host, credential.user ?? opening.user, opening.database);
   const binding = await encrypt(host, upstream, credential.clientCertificate);
   const settings: Record<string, string> = { ...opening.settings };
   if (host.readsOnly) settings.default_transaction_read_only = 'on';

@@ -12,6 +12,8 @@ export interface Pending {
   readonly order: number;
 }
 
+const NONE: readonly Pending[] = [];
+
 export class PendingChanges {
   #count = 0;
   readonly #unnamed = { prepared: new Queue(), portal: new Queue() };
@@ -36,8 +38,8 @@ export class PendingChanges {
   }
 
   /** All but those of unnamed ones, last first. */
-  *others(): IterableIterator<Pending> {
-    yield* this.#others.backwards();
+  others(): Iterable<Pending> {
+    return this.#others.size === 0 ? NONE : this.#others.backwards();
   }
 
   /** True when one of these, of another segment than this, is such. */
@@ -75,6 +77,10 @@ class Queue {
     if (at === items.length) return;
     if (at !== this.#head) {
       items.splice(at, 1);
+      return;
+    }
+    if (items.length === 1) {
+      items.pop();
       return;
     }
     this.#head++;

@@ -1,13 +1,21 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 import { type Change, isIndirect, type Portal, type Prepared, SessionNames } from './session.ts';
-import type { Catalog } from './sql/model.ts';
+import type { Analysis, Catalog } from './sql/model.ts';
 
 const IDLE = 0x49;
 const OPEN = 0x54;
 const catalog = { version: 1, searchPath: ['start'], schemas: new Set(['start', 'a', 'b']) } as unknown as Catalog;
 
-const statement = (text: string): Prepared => ({ text, analyses: [], catalog: 1, path: 0, indirect: false });
+const statement = (text: string): Prepared => ({
+  text,
+  types: [],
+  whole: null,
+  analyses: [],
+  catalog: 1,
+  path: 0,
+  indirect: false,
+});
 const portalOf = (text: string) => ({ prepared: statement(text), fields: null }) as unknown as Portal;
 const prepare = (name: string, text: string | null): Change => ({
   kind: 'prepared',
@@ -163,8 +171,16 @@ describe('SessionNames', () => {
   });
 });
 
-test('EXECUTE, FETCH and MOVE are told from the text, in any case and with comments', () => {
-  for (const yes of ['EXECUTE s', 'execute s', '/* x */ FETCH c', 'EXPLAIN ANALYZE Execute s', 'MOVE c'])
-    assert.ok(isIndirect(yes), yes);
-  assert.ok(!isIndirect('SELECT 1'));
+test('EXECUTE, FETCH and MOVE are told from the text, in any case and with comments; a plan is settled at Bind', () => {
+  const indirect = (text: string, verb: string) => isIndirect(text, [{ operation: { verb } } as Analysis]);
+  for (const [text, verb] of [
+    ['EXECUTE s', 'EXECUTE'],
+    ['/* x */ FETCH c', 'FETCH'],
+    ['EXPLAIN ANALYZE Execute s', 'EXPLAIN'],
+    ['MOVE c', 'MOVE'],
+    ['CREATE TABLE t AS EXECUTE s', 'CREATE TABLE AS'],
+  ] as const)
+    assert.ok(indirect(text, verb), text);
+  assert.ok(!indirect('SHOW work_mem', 'SHOW'));
+  assert.ok(!indirect('SELECT 1 FETCH FIRST 1 ROW ONLY', 'SELECT'));
 });

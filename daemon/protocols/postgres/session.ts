@@ -13,7 +13,12 @@ import type { Field } from './wire.ts';
 /** A prepared statement, made by Parse or by PREPARE; both live under one set of names. */
 export interface Prepared {
   readonly text: string;
-  readonly analyses: readonly Analysis[];
+  /** Oids of user-made types that its Parse declared for parameters. */
+  readonly types: readonly number[];
+  /** The PREPARE that made it; null: a Parse did. */
+  readonly whole: string | null;
+  /** Null: under the names of now it can't be made out. */
+  readonly analyses: readonly Analysis[] | null;
   /** Catalog version that the analyses hold for. */
   readonly catalog: number;
   /** Generation of the search_path that they hold for. */
@@ -22,9 +27,19 @@ export interface Prepared {
   readonly indirect: boolean;
 }
 
-/** Wider than the statements meant: words in a string or a comment cost one more analysis and nothing else. */
-export function isIndirect(text: string): boolean {
-  return /execute|fetch|move/i.test(text);
+/** Planned when it is bound, and what it means is settled with that. */
+const PLANNED = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MERGE']);
+
+export function isPlanned(verb: string): boolean {
+  return PLANNED.has(verb);
+}
+
+/**
+ * Whether what a statement does hangs on names that it looks up as it runs. Wider than the statements meant: words in a
+ * string or a comment of any other cost one more analysis and nothing else.
+ */
+export function isIndirect(text: string, analyses: readonly Analysis[]): boolean {
+  return /execute|fetch|move/i.test(text) && !analyses.every(({ operation }) => PLANNED.has(operation.verb));
 }
 
 export interface Portal {
@@ -129,14 +144,14 @@ export class SessionNames {
     return this.#lookup('portal', name, this.#portals);
   }
 
-  /** Takes a prepared statement whose analysis was made anew under a newer catalog. */
-  renew(name: string, value: Prepared): void {
-    if (this.#prepared.has(name)) this.#prepared.set(name, value);
+  /** Takes a new analysis of a prepared statement, unless another has taken its name while that was made. */
+  renew(name: string, before: Prepared, value: Prepared): void {
+    if (this.#prepared.get(name) === before) this.#prepared.set(name, value);
   }
 
   /** Named statements whose analysis was made under another catalog or search_path. */
   stale(catalog: number): [string, Prepared][] {
-    if (this.#named === 0) return NO_NAMES;
+    if (this.#named() === 0) return NO_NAMES;
     return [...this.#prepared].filter(
       ([name, value]) => name !== '' && (value.catalog !== catalog || value.path !== this.pathGeneration),
     );
@@ -173,7 +188,8 @@ export class SessionNames {
           this.#cursors.delete(change.name);
         } else {
           this.#portals.set(change.name, change.value);
-          if (change.name !== '') this.#cursors.set(change.name, [change.value.prepared.analyses[0]?.outputs ?? null]);
+          if (change.name !== '')
+            this.#cursors.set(change.name, [change.value.prepared.analyses?.[0]?.outputs ?? null]);
         }
         return;
       case 'cursor': {
@@ -265,16 +281,16 @@ export class SessionNames {
       own.unshift(change);
     }
     const prepared = new Map<string, readonly Analysis[]>();
-    for (const [name, value] of this.#prepared) if (name !== '') prepared.set(name, value.analyses);
+    for (const [name, value] of this.#prepared) if (name !== '') prepared.set(name, value.analyses ?? []);
     const cursors = new Map<string, readonly (readonly Origin[] | null)[]>(this.#cursors);
     for (const change of own) {
-      if (change.kind === 'prepared' && change.value !== null) prepared.set(change.name, change.value.analyses);
+      if (change.kind === 'prepared' && change.value !== null) prepared.set(change.name, change.value.analyses ?? []);
       else if (change.kind === 'prepared') prepared.delete(change.name);
       else if (change.kind === 'cursor')
         cursors.set(change.name, [...(cursors.get(change.name) ?? []), change.outputs]);
       else if (change.kind === 'cursor-gone' && change.name === null) cursors.clear();
       else if (change.kind === 'portal' && change.value !== null && change.name !== '')
-        cursors.set(change.name, [change.value.prepared.analyses[0]?.outputs ?? null]);
+        cursors.set(change.name, [change.value.prepared.analyses?.[0]?.outputs ?? null]);
       else if (change.kind === 'path') {
         const known = change.path !== 'default' && change.path !== 'unknown';
         const path = known ? change.path : change.path === 'default' ? start : [...catalog.schemas];
@@ -296,11 +312,11 @@ export class SessionNames {
       this.#startPath === null &&
       !this.dirty &&
       this.#cursors.size === 0 &&
-      this.#named === 0
+      this.#named() === 0
     );
   }
 
-  get #named(): number {
+  #named(): number {
     return this.#prepared.size - (this.#prepared.has('') ? 1 : 0);
   }
 
@@ -311,9 +327,10 @@ export class SessionNames {
   ready(status: number): void {
     this.inTransaction = status !== 0x49;
     if (this.inTransaction) return;
-    this.#portals.clear();
-    this.#localPaths = [];
-    this.#cursors.clear();
+    // Clearing makes a new table of a map that was empty, too.
+    if (this.#portals.size > 0) this.#portals.clear();
+    if (this.#localPaths.length > 0) this.#localPaths = [];
+    if (this.#cursors.size > 0) this.#cursors.clear();
     if (this.#settling && this.#paths !== null) {
       this.#paths = this.#paths.slice(-1);
       if (this.#paths[0] === DEFAULT) this.#paths = null;

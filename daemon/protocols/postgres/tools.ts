@@ -3,13 +3,13 @@ import type { Obligations } from '../../core/mask.ts';
 import type { MaskKey } from '../../masking/key.ts';
 import type { Detection } from '../../masking/text.ts';
 import { maskFound } from '../../masking/text.ts';
-import type { MaskTools } from './backend.ts';
 import type { Statements } from './classify.ts';
 import { CopyMasker } from './mask/copy.ts';
 import { maskErrorContent, withhold } from './mask/errors.ts';
 import type { RowLibrary } from './mask/library.ts';
 import { OutBuffer } from './mask/out.ts';
 import { RowMasker } from './mask/rows.ts';
+import type { MaskTools } from './mask-tools.ts';
 import { isSafeEncoding } from './sql/effects-settings.ts';
 import type { OutputMask } from './sql/model.ts';
 

@@ -14,8 +14,6 @@ const NONE = Buffer.alloc(0);
 const PLAN: Plan = Object.freeze({ masks: [] });
 /** Of the text of a fingerprint. */
 const HEX = 32;
-/** What a server may say before the connection is decided, bytes. */
-const AHEAD = 64 * 1024;
 
 /** RFC 8446 6: `type version:2 length:2 level description`; access_denied, for which a client sends no other alert back. */
 const ALERT = Buffer.from([21, 3, 3, 0, 2, 2, 49]);
@@ -42,10 +40,6 @@ export class TcpCodec implements Codec {
   #first: Buffer = NONE;
   /** Chunks of the client's that go on as they are. */
   #chunks: Buffer[] = [];
-  /** Of the server, from before the decision. */
-  #early: Buffer[] = [];
-  #earlyBytes = 0;
-  #out: Outlet | null = null;
   #spoken = false;
 
   constructor(resource: Resource, options: TcpOptions) {
@@ -140,13 +134,12 @@ export class TcpCodec implements Codec {
     return { operations: [operation], protect: () => PLAN };
   }
 
-  /** From here on bytes flow; those of the server that waited first. */
+  /** From here on bytes flow. */
   forward(): Buffer {
     const first = this.#first;
     const read = this.#options.speaks === 'tls';
     this.#state = read ? 'open' : 'listening';
     if (read) this.#first = NONE;
-    for (const bytes of this.#early.splice(0)) this.#say(bytes);
     return read ? first : NONE;
   }
 
@@ -156,20 +149,11 @@ export class TcpCodec implements Codec {
   }
 
   upstream(chunk: Buffer, out: Outlet): void {
-    this.#out = out;
-    if (this.#state === 'listening' || this.#state === 'open') {
-      this.#say(chunk);
-      return;
-    }
-    this.#earlyBytes += chunk.length;
-    if (this.#earlyBytes > AHEAD)
+    // It is connected after the decision.
+    if (this.#state !== 'listening' && this.#state !== 'open')
       throw new SluiceError('UPSTREAM_VIOLATION', `${this.#resource.name} speaks before it was spoken to`);
-    this.#early.push(Buffer.from(chunk));
-  }
-
-  #say(bytes: Buffer): void {
     this.#spoken = true;
-    this.#out?.toClient(bytes);
+    out.toClient(chunk);
   }
 
   /** Once the server spoke, a word of ours would be taken for one of its. */
@@ -182,7 +166,9 @@ export class TcpCodec implements Codec {
     return NONE;
   }
 
-  fatal(): Buffer {
+  /** A server that can't be reached is no refusal: the client sees a reset, as it would of a server gone. */
+  fatal(refusal: Refusal): Buffer {
+    if (refusal.code.startsWith('UPSTREAM_')) return NONE;
     return farewellTo(this.#first);
   }
 }

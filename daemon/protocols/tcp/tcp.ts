@@ -20,10 +20,10 @@ export const tcp: Protocol = {
     return hello.kind === 'more' ? 'more' : hello.kind === 'hello' && !hello.encrypted ? hello.server : null;
   },
   async greet(host) {
-    const upstream = await host.connect();
     return {
       codec: new TcpCodec(host.resource, host.resource.options as unknown as TcpOptions),
-      upstream,
+      // No packet may leave for what policy refuses.
+      upstream: null,
       welcome: NONE,
       onCancel() {},
       close() {},

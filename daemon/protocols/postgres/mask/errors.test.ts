@@ -88,6 +88,13 @@ describe('withhold', () => {
     }))
       assert.ok(!withhold(body(fields), 'x').includes('nope'), name);
   });
+  test('so does that there is nothing of a name which the client gave', () => {
+    const gone = { S: 'ERROR', V: 'ERROR', C: '34000', M: 'cursor "nope" does not exist', F: 'portalcmds.c' };
+    const said = body(gone);
+    assert.equal(withhold(said, 'x'), said);
+    for (const other of [{ F: 'pl_exec.c' }, { F: 'spi.c' }, { C: '26000' }, { W: 'PL/pgSQL function f()' }])
+      assert.ok(!withhold(body({ ...gone, ...other }), 'x').includes('nope'), JSON.stringify(other));
+  });
   test('what is no error body is refused', () => {
     for (const bad of ['', 'S', 'SERROR', 'SERROR\0', 'SERROR\0\0more'])
       assert.throws(() => withhold(Buffer.from(bad), 'x'), { code: 'UPSTREAM_VIOLATION' });

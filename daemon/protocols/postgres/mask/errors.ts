@@ -74,7 +74,7 @@ const NAMES = new Set('stcn');
 export function withhold(body: Buffer, reason: string): Buffer {
   const fields = errorFields(body);
   const raised = isRaised(fields);
-  if (!raised && isOfParsing(fields)) return body;
+  if (!raised && (isOfParsing(fields) || isOfName(fields))) return body;
   const named = !raised && !fields.some(([letter]) => letter === 'd');
   const sqlstate = sqlstateOf(fields, raised);
   const kept = fields.filter(
@@ -114,6 +114,18 @@ function isOfParsing(fields: readonly [string, Buffer][]): boolean {
   const has = (letter: string) => fields.some(([one]) => one === letter);
   const file = fields.find(([letter]) => letter === 'F')?.[1].toString('latin1') ?? '';
   return PARSING.test(file) && has('P') && !has('p') && !has('q') && !has('W');
+}
+
+/** Files that complain of a name which the client gave in FETCH, EXECUTE or a message, by the code that they do it with. */
+const NAMING: Readonly<Record<string, RegExp>> = {
+  '34000': /^(?:portalcmds|postgres)\.c$/,
+  '26000': /^(?:prepare|postgres)\.c$/,
+};
+
+/** There is no such cursor, portal or prepared statement. A routine that made the statement up would stand in the context. */
+function isOfName(fields: readonly [string, Buffer][]): boolean {
+  const text = (letter: string) => fields.find(([one]) => one === letter)?.[1].toString('latin1');
+  return text('W') === undefined && text('q') === undefined && NAMING[text('C') ?? '']?.test(text('F') ?? '') === true;
 }
 
 /** RAISE … USING ERRCODE = value takes any five of 0-9 and A-Z, so of a raised code only the commonest pass. */

@@ -1,5 +1,6 @@
 /** A catalog written by hand for unit tests: relations, functions and a parser that waits for nobody. */
 import type { ColumnMask, Obligations } from '../../../core/mask.ts';
+import { FIRST_USER_OID } from './catalog-queries.ts';
 import type { Catalog, Column, Func, Names, Relation } from './model.ts';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -130,7 +131,10 @@ export function catalogOf(parts: CatalogParts, version = 1): Catalog {
     operatorFunctions: (operator) => parts.operators?.[operator] ?? [],
     columnsOfDomain: (name) => parts.domains?.[name] ?? [],
     typeCode,
-    typeCodeOf: (oid) => typeCode(parts.domainNames?.[oid] ?? ''),
+    typeCodeOf: (oid) => {
+      const domain = parts.domainNames?.[oid];
+      return domain === undefined && oid >= FIRST_USER_OID ? undefined : typeCode(domain ?? '');
+    },
     unnamed: parts.unnamed ?? [],
     relationOfType: () => undefined,
   };

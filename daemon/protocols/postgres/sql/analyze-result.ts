@@ -1,6 +1,6 @@
 /** A finished run as an Analysis. */
 import type { Operation } from '../../../core/operation.ts';
-import type { Run } from './analyze-run.ts';
+import type { Reach, Run } from './analyze-run.ts';
 import type { Analysis, CopyOut, Origin, Use } from './model.ts';
 import type { Field, Value } from './scope.ts';
 
@@ -32,10 +32,19 @@ export function analysisOf(run: Run, fields: readonly Field[] | null, act: Act, 
     columns: [...run.columns],
     renamedSchemas: [...run.renamedSchemas],
     changes: run.changes,
+    ...([...run.reaches.values()].flatMap(planned).every(({ effect }) => effect === 'read') ? {} : { plans: true }),
+    ...(run.budget.unresolved ? { unresolved: true } : {}),
     ...(run.opaque === undefined ? {} : { opaque: run.opaque }),
     ...(run.forbidden === undefined ? {} : { forbidden: run.forbidden }),
     ...traits,
   };
+}
+
+/** What planning alone does of what running would: reading, and whatever functions do. */
+export function planned(reach: Reach): Reach[] {
+  if (reach.deep || reach.effect === 'code' || reach.effect === 'file' || reach.effect === 'program') return [reach];
+  if (reach.effect === 'privilege' || reach.effect === 'network') return [reach];
+  return [{ ...reach, effect: 'read' }];
 }
 
 export function originOf(value: Value): Origin {

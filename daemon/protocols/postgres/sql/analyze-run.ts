@@ -82,6 +82,8 @@ export class Budget {
   left = BUDGET;
   /** A body was nested too deeply to be followed: what was found of those around it holds here only. */
   cut = false;
+  /** A name led to nothing in the catalog. */
+  unresolved = false;
   /** Summaries that hold for this analysis alone, made while texts were missing. */
   readonly passing = new Map<string, Summary>();
 }
@@ -222,6 +224,7 @@ export class Run {
    * relation that is not known it has nothing to do with what is protected.
    */
   missing(reason: string): void {
+    this.budget.unresolved = true;
     this.unclassified ??= reason;
     this.reachAll(EFFECTS);
   }

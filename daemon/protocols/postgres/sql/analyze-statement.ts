@@ -1,7 +1,7 @@
 /** One statement of any kind: what it does, and the columns that come of it. */
 import { copyStatement } from './analyze-copy.ts';
-import { type Act, analysisOf, originOf, type Traits } from './analyze-result.ts';
-import type { Reach, Run } from './analyze-run.ts';
+import { type Act, analysisOf, originOf, planned, type Traits } from './analyze-result.ts';
+import type { Run } from './analyze-run.ts';
 import { dataStatement } from './analyze-writes.ts';
 import { createTableAs } from './effects-create.ts';
 import { showStatement } from './effects-set.ts';
@@ -109,13 +109,6 @@ function isAnalyze(option: Body): boolean {
   return !(value === 'false' || value === 'off' || value === '0');
 }
 
-/** What planning alone does of what running would: reading, and whatever functions do. */
-function planned(reach: Reach): Reach[] {
-  if (reach.deep || reach.effect === 'code' || reach.effect === 'file' || reach.effect === 'program') return [reach];
-  if (reach.effect === 'privilege' || reach.effect === 'network') return [reach];
-  return [{ ...reach, effect: 'read' }];
-}
-
 // ---------------------------------------------------------------- CALL, PREPARE, cursors
 
 function callStatement(run: Run, scope: Scope, body: Body): readonly Field[] | null {
@@ -140,7 +133,7 @@ function prepare(run: Run, body: Body, act: Act): readonly Field[] {
   const outputs = statement(inner, new Scope(null), tree, UNNAMED, traits);
   const analysis = analysisOf(inner, outputs, { verb: verbOf(tree), text, fingerprint: act.fingerprint }, traits);
   joinAnalysis(run, analysis);
-  run.changes.push({ kind: 'prepare', name: String(body.name ?? ''), text, analyses: [analysis] });
+  run.changes.push({ kind: 'prepare', name: String(body.name ?? ''), text, whole: act.text, analyses: [analysis] });
   return [];
 }
 

@@ -8,6 +8,7 @@ import { type Act, analysisOf, type Traits } from './analyze-result.ts';
 import { type Needs, objectName, Run, type Snapshot, type Texts } from './analyze-run.ts';
 import { statement as statementOf } from './analyze-statement.ts';
 import { verbOf } from './effects-verb.ts';
+import { domainChecks } from './functions.ts';
 import { callFunction } from './lineage-calls.ts';
 import type { Analysis, Names } from './model.ts';
 import type { ParsedStatement } from './parser.ts';
@@ -19,7 +20,8 @@ export interface Unready {
 }
 
 /**
- * Pure. Gives the texts that have to be parsed first where some are missing.
+ * Pure. Gives the texts that have to be parsed first where some are missing. `types`: oids that are declared for its
+ * parameters; reading a value of a domain runs the domain's checks, whatever becomes of the value.
  * @throws SluiceError STATEMENT_TOO_COMPLEX, INTERNAL
  */
 export function analyze(
@@ -27,11 +29,15 @@ export function analyze(
   names: Names,
   snapshot: Snapshot,
   texts: Texts,
+  types: readonly number[] = [],
 ): Analysis | Unready {
   return guarded(statement.text, () => {
     const tree = statement.tree as Node;
     const act = { verb: verbOf(tree), text: statement.text, fingerprint: statement.fingerprint };
-    return finished(names, snapshot, texts, act, (run, traits) => statementOf(run, new Scope(null), tree, act, traits));
+    return finished(names, snapshot, texts, act, (run, traits) => {
+      for (const type of types) domainChecks(run, type);
+      return statementOf(run, new Scope(null), tree, act, traits);
+    });
   });
 }
 

@@ -35,6 +35,14 @@ interface Generation {
   old: Map<string, readonly Analysis[]>;
 }
 
+interface Asked {
+  readonly text: string;
+  readonly types: readonly number[];
+  /** What its answer is kept under. */
+  readonly key: string;
+  readonly template: string | null;
+}
+
 /** Statements that hang on prepared statements or cursors are analysed anew each time. */
 const TRANSIENT = new Set(['ExecuteStmt', 'FetchStmt', 'DeclareCursorStmt', 'CreateTableAsStmt', 'ExplainStmt']);
 
@@ -62,19 +70,25 @@ export class Analyzer {
 
   /**
    * One analysis per statement of the text; at once where the answer is kept. The same object for the same text as long as
-   * it is kept.
+   * it is kept. `types`: oids that a Parse declares for parameters, those of the server's own types left out.
    * @throws (or rejects with) SluiceError STATEMENT_UNPARSABLE, STATEMENT_TOO_LARGE, STATEMENT_TOO_COMPLEX, INTERNAL
    */
-  analyze(text: string, names: Names): readonly Analysis[] | Promise<readonly Analysis[]> {
+  analyze(
+    text: string,
+    names: Names,
+    types: readonly number[] = [],
+  ): readonly Analysis[] | Promise<readonly Analysis[]> {
     const generation = this.#generation(names);
-    const template = isTemplate(text) ? templateOf(text) : null;
+    const template = types.length === 0 && isTemplate(text) ? templateOf(text) : null;
     if (template !== null) {
       const found = this.#lookup(generation, template);
       if (found !== undefined) return [withText(found[0]!, statementText(text))];
     }
-    const known = this.#lookup(generation, text);
+    // No text holds a NUL.
+    const key = types.length === 0 ? text : `${text}\0${types}`;
+    const known = this.#lookup(generation, key);
     if (known !== undefined) return known;
-    return this.#analyzeNew(text, template, names, generation);
+    return this.#analyzeNew({ text, types, key, template }, names, generation);
   }
 
   /** The analysis of a protocol FunctionCall. */
@@ -85,8 +99,7 @@ export class Analyzer {
   }
 
   async #analyzeNew(
-    text: string,
-    template: string | null,
+    { text, types, key, template }: Asked,
     names: Names,
     generation: Generation,
   ): Promise<readonly Analysis[]> {
@@ -99,7 +112,7 @@ export class Analyzer {
     let ever = names.paths;
     for (const statement of batch.statements) {
       const here = now;
-      const work = () => analyze(statement, here, this.#snapshot(names.catalog), this.#texts());
+      const work = () => analyze(statement, here, this.#snapshot(names.catalog), this.#texts(), types);
       const first = work();
       const analysis = 'needs' in first ? await this.#settle(first, work) : first;
       analyses.push(analysis);
@@ -119,7 +132,7 @@ export class Analyzer {
       this.#keep(generation, template, analyses);
       return [withText(analyses[0]!, analyses[0]!.operation.text)];
     }
-    this.#keep(generation, text, analyses);
+    this.#keep(generation, key, analyses);
     return analyses;
   }
 

@@ -145,11 +145,11 @@ export function userParts(server: number, locked = false) {
         UNION ALL SELECT o.oprcode::oid FROM pg_amop m JOIN pg_operator o ON o.oid = m.amopopr)
       ORDER BY p.oid`,
     operators: `SELECT oprname, oprcode::oid FROM pg_operator WHERE oid ${user} ORDER BY oid`,
-    // Row types are known by their relation; arrays of them add nothing.
+    // Row types are known by their relation.
     types: `SELECT t.oid, t.typname, t.typtype, t.typbasetype, t.typelem, coalesce(r.rngsubtype, 0),
         t.typinput::oid, t.typoutput::oid, t.typreceive::oid, t.typsend::oid, t.typmodin::oid, t.typmodout::oid
-      FROM pg_type t LEFT JOIN pg_type e ON e.oid = t.typelem LEFT JOIN pg_range r ON r.rngtypid = t.oid
-      WHERE t.oid ${user} AND t.typtype <> 'c' AND e.typtype IS DISTINCT FROM 'c' ORDER BY t.oid`,
+      FROM pg_type t LEFT JOIN pg_range r ON t.oid ${server >= 140_000 ? 'IN (r.rngtypid, r.rngmultitypid)' : '= r.rngtypid'}
+      WHERE t.oid ${user} AND t.typtype <> 'c' ORDER BY t.oid`,
     checks: `SELECT contypid, pg_get_expr(conbin, 0) FROM pg_constraint WHERE contypid ${user} AND contype = 'c' ORDER BY contypid, conname`,
     casts: `SELECT s.typname, t.typname, c.castfunc FROM pg_cast c JOIN pg_type s ON s.oid = c.castsource
       JOIN pg_type t ON t.oid = c.casttarget WHERE c.oid ${user} AND c.castfunc <> 0 ORDER BY c.oid`,

@@ -335,8 +335,10 @@ class Snapshot implements Catalog {
     return this.#code([...(types ?? NONE), ...columns], this.#casts.get(typeName) ?? NONE);
   }
 
-  typeCodeOf(typeOid: number): TypeCode {
-    return typeOid < FIRST_USER_OID ? NO_CODE : this.#code([typeOid], NONE);
+  typeCodeOf(typeOid: number): TypeCode | undefined {
+    if (typeOid < FIRST_USER_OID) return NO_CODE;
+    const known = this.#types.has(typeOid) || this.#own.relationsByType.has(typeOid);
+    return known ? this.#code([typeOid], NONE) : undefined;
   }
 
   #code(types: readonly number[], casts: readonly number[]): TypeCode {

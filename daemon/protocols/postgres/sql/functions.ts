@@ -121,8 +121,13 @@ function follow(body: Run, fn: Func, table: Relation | undefined): Summary['outp
 }
 
 /** What is given to a domain is checked, in arguments and results without any cast that the text shows. */
-function domainChecks(run: Run, typeOid: number): void {
-  for (const check of run.catalog.typeCodeOf(typeOid).checks) {
+export function domainChecks(run: Run, typeOid: number): void {
+  const code = run.catalog.typeCodeOf(typeOid);
+  if (code === undefined) {
+    run.missing(`the type with oid ${typeOid} is not known`);
+    return;
+  }
+  for (const check of code.checks) {
     constantExpression(run, new Scope(null, { positions: [], named: new Map([['value', FIXED]]) }), check);
   }
 }

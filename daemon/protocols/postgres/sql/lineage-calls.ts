@@ -33,8 +33,8 @@ export function call(run: Run, scope: Scope, body: Body, given?: readonly Value[
       return { value, fields: [{ name, value }] };
     }
     const reason = `function ${names.join('.')} is not known`;
+    run.missing(reason);
     if (run.catalog.functionsNamed(name).length > 0) run.unknown(reason);
-    else run.missing(reason);
     const value = { ...derive([...args, ...around], false), untraced: reason };
     run.use('call', derive([...args, ...around]), `argument of ${name}()`);
     return { value, fields: [{ name, value }] };

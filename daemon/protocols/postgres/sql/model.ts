@@ -99,8 +99,8 @@ export interface Catalog {
   operatorFunctions(operator: string): readonly Func[];
   /** Functions behind casts, type input and output, and domain checks that are not the server's own, for a type of this name; expressions of domain checks as SQL text. */
   typeCode(typeName: string): TypeCode;
-  /** The same for the type with this oid. */
-  typeCodeOf(typeOid: number): TypeCode;
+  /** The same for the type with this oid; undefined: there is none, as far as the catalog was read. */
+  typeCodeOf(typeOid: number): TypeCode | undefined;
   /**
    * Functions that the server may run for any query without their being named in it, the server's own and those in C left
    * out: casts that it makes by itself, and the comparisons behind ORDER BY, GROUP BY, DISTINCT and indexes.
@@ -151,7 +151,14 @@ export interface Use {
 /** What a statement changes in the session, applied once the server acknowledges it. */
 export type SessionChange =
   | { readonly kind: 'search-path'; readonly path: readonly string[] | 'default' | 'unknown'; readonly local: boolean }
-  | { readonly kind: 'prepare'; readonly name: string; readonly text: string; readonly analyses: readonly Analysis[] }
+  /** `text`: what is prepared; `whole`: the PREPARE itself, which alone says of what types the parameters are. */
+  | {
+      readonly kind: 'prepare';
+      readonly name: string;
+      readonly text: string;
+      readonly whole: string;
+      readonly analyses: readonly Analysis[];
+    }
   | { readonly kind: 'deallocate'; readonly name: string | null }
   | { readonly kind: 'declare'; readonly name: string; readonly outputs: readonly Origin[] | null }
   | { readonly kind: 'close'; readonly name: string | null }
@@ -200,6 +207,10 @@ export interface Analysis {
   readonly opaque?: string;
   /** EXPLAIN of something. */
   readonly explain?: boolean;
+  /** It names something that the catalog does not have. */
+  readonly unresolved?: boolean;
+  /** Planning it, as Bind does, may already do more than read: it runs functions whose arguments are constant. */
+  readonly plans?: boolean;
   readonly changes: readonly SessionChange[];
   /** Name of the prepared statement that EXECUTE runs, or of the cursor that FETCH reads: their own analysis applies to the rows. */
   readonly runs?: { readonly kind: 'prepared' | 'cursor'; readonly name: string };

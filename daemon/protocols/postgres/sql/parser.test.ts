@@ -3,7 +3,7 @@ import { after, test } from 'node:test';
 import { procedureText } from './functions.ts';
 import { SqlParser, StatementSyntaxError } from './parser.ts';
 
-const parser = new SqlParser();
+const parser = new SqlParser({ timeLimit: 30_000 }); // a busy host is not what is tried here
 after(() => parser.close());
 
 const refusal = (text: string, by = parser) =>
@@ -179,4 +179,15 @@ test('a trigger function may use NEW and OLD, OUT arguments are variables, and n
   };
   assert.deepEqual((await parser.parsePlpgsql(procedureText(out))).queries, ['SELECT  $1']);
   await assert.rejects(parser.parsePlpgsql(body('begin garbage here; end')), { code: 'STATEMENT_UNPARSABLE' });
+});
+
+test('a thread that rests is started again by the next statement, and none rests in the middle of one', async (t) => {
+  const parser = new SqlParser();
+  t.after(() => parser.close());
+  parser.warm();
+  assert.equal((await parser.parse('SELECT 1')).statements.length, 1);
+  parser.rest();
+  const parsing = parser.parse('SELECT 2; SELECT 3');
+  parser.rest();
+  assert.equal((await parsing).statements.length, 2);
 });

@@ -123,6 +123,21 @@ export class SqlParser {
     return result;
   }
 
+  /** Starts the thread, if none runs: it takes about 0.1 s. To be called when statements are about to come. */
+  warm(): void {
+    if (!this.#closed) this.#worker ??= this.#start();
+  }
+
+  /** There is no thread: the next statement starts one. */
+  get resting(): boolean {
+    return this.#worker === null;
+  }
+
+  /** Ends the thread, which holds 20 MB, unless something is being parsed. The next statement starts another. */
+  rest(): void {
+    if (this.#running.length === 0 && this.#queue.length === 0) void this.#drop()?.terminate();
+  }
+
   /** What waits is refused. Resolves when the thread has ended. */
   async close(): Promise<void> {
     this.#closed = true;

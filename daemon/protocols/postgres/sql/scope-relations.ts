@@ -198,6 +198,7 @@ function mergeCandidates(sources: readonly Source[]): Item {
 /** A relation that the catalog does not know: made in this session, or not there at all. */
 export function unknownItem(run: Run, name: string, alias: string | undefined, schema: string | undefined): Item {
   const object = schema === undefined ? `pg_temp.${name}` : `${schema}.${name}`;
+  run.budget.unresolved = true;
   run.reach('read', object);
   const reason = `relation ${name} is not known`;
   const source: Source = {

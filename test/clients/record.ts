@@ -1,0 +1,34 @@
+/** What the record has to say of a client that got through, and of one that did not. */
+import assert from 'node:assert/strict';
+import type { Client } from './clients.ts';
+import type { Event, Visit } from './site.ts';
+
+/** Questions for a host's addresses, of whatever family: the operations of the record. */
+export const questions = (visit: Visit, host: string): readonly Event[] =>
+  visit.events.filter(({ type, text }) => type === 'operation' && (text === `A ${host}` || text === `AAAA ${host}`));
+
+/** Every event by which a client is known: whose session, which program. */
+export function assertWho(events: readonly Event[], visit: Visit, client: Client): void {
+  assert.ok(events.length > 0, 'nothing is on record');
+  for (const event of events) {
+    assert.deepEqual([event.session, event.subject], [visit.session, 'local:sluice-agent']);
+    assert.match(String(event.exe), client.exe);
+  }
+}
+
+/** The connection and its operations. @returns where the client meant to go, by its address. */
+export function assertPassed(visit: Visit, client: Client, host: string): string {
+  const resource = `${client.to}-${host.split('.')[0]}`;
+  const through = visit.events.filter((event) => event.type === 'operation' && event.resource === resource);
+  assertWho(through, visit, client);
+  const [wanted, rule] =
+    client.to === 'web'
+      ? [`CONNECT ${host}:443 TLS ${host}`, 'agents fetch']
+      : [/^select 'answer from '/, 'agents read'];
+  for (const { text, decision, rule: by } of through) {
+    if (typeof wanted === 'string') assert.equal(text, wanted);
+    else assert.match(String(text), wanted);
+    assert.deepEqual([decision, by], ['allow', rule]);
+  }
+  return String(through[0]!.address);
+}

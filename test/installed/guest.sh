@@ -1,0 +1,20 @@
+#!/bin/bash
+# The payload of vm.sh, in the guest, once for each boot: sees to the machine, then lives its life there.
+set -u
+uname -r
+if [ ! -e /test ]; then
+  cp -r test /test
+  . /test/things.sh
+  prepare /
+  systemctl disable --quiet life.service
+  systemctl daemon-reload
+  systemctl start world cable shop
+fi
+# An emulated processor is ten times slower.
+export SLUICE_LIFE_SECONDS=240
+bash /test/life.sh
+[ -e /test/complete ] || printf 'FAILED: it did not come to its end\n'
+read -r passed failed </test/result
+[ -e /test/complete ] || failed=$((failed + 1))
+printf '\n%d passed, %d failed, 0 skipped\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
