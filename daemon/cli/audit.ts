@@ -303,6 +303,6 @@ export function verdict(found: Verification): string {
   const pruned = found.prunedUpTo === 0 ? '' : `, events up to ${found.prunedUpTo} deleted by retention`;
   return (
     `OK, ${found.events} events, ${found.first} to ${found.last}, ${stamp(found.firstTime)} to ${stamp(found.lastTime)}${pruned}\n` +
-    `${found.checkpoints} checkpoints, signed up to event ${found.signedUpTo} by key ${found.key}\n`
+    `${found.checkpoints} ${found.checkpoints === 1 ? 'checkpoint' : 'checkpoints'}, signed up to event ${found.signedUpTo} by key ${found.key}\n`
   );
 }

@@ -103,7 +103,7 @@ export function statusScreen(status: Status, width: number, now: number): string
       'approvals',
       approvals.oldestAt === null
         ? 'none waits'
-        : `${approvals.held} wait, the oldest since ${span(now - approvals.oldestAt)}`,
+        : `${approvals.held} ${approvals.held === 1 ? 'waits' : 'wait, the oldest'} since ${span(now - approvals.oldestAt)}`,
     ],
     [
       'audit',

@@ -28,10 +28,10 @@ interface Flags {
   readonly doctor?: true;
 }
 
-/** A file of the bundle, and what was taken out of it. */
+/** A file of the bundle, and what it holds. */
 interface Part {
   readonly file: string;
-  readonly without: string;
+  readonly holds: string;
   text(): Promise<string> | string;
 }
 
@@ -59,17 +59,17 @@ async function pack(context: SupportContext, flags: Flags, output: string): Prom
   const dir = mkdtempSync(join(tmpdir(), 'sluice-support-'));
   try {
     const lines: string[] = [];
-    const manifest: { file: string; without: string; missing?: string }[] = [];
-    for (const { file, without, text } of parts(context, flags)) {
+    const manifest: { file: string; holds: string; missing?: string }[] = [];
+    for (const { file, holds, text } of parts(context, flags)) {
       try {
         writeFileSync(join(dir, file), await text(), { mode: 0o600 });
-        manifest.push({ file, without });
-        lines.push(`  ${file.padEnd(16)} without ${without}`);
+        manifest.push({ file, holds });
+        lines.push(`  ${file.padEnd(14)} ${holds}`);
       } catch (error) {
         // A code says which part does not answer; what it says may be anybody's text.
         const missing = (error as { code?: string }).code ?? (error as Error).name;
-        manifest.push({ file, without, missing });
-        lines.push(`  ${file.padEnd(16)} left out: ${missing}`);
+        manifest.push({ file, holds, missing });
+        lines.push(`  ${file.padEnd(14)} left out: ${missing}`);
       }
     }
     const about = { sluice: context.version, made: new Date().toISOString(), files: manifest, removed: REMOVED };
@@ -108,30 +108,34 @@ function parts(context: SupportContext, flags: Flags): Part[] {
   return [
     {
       file: 'status.json',
-      without: 'texts of problems',
+      holds: 'what sluice status says, without the texts of problems',
       // What others said stands in the texts of problems; each has its own place here.
       text: async () => json({ ...(await status()), problems: (await status()).problems.length }),
     },
     {
       file: 'helper.json',
-      without: 'nothing: hooks, guarantees and the kernel',
+      holds: 'hooks, guarantees and the kernel',
       text: async () => json(await context.helperStatus()),
     },
-    { file: 'versions.json', without: 'nothing', text: () => json(versions(context.version)) },
-    { file: 'disk.json', without: 'nothing: sizes and modes', text: () => json(disk(config())) },
+    {
+      file: 'versions.json',
+      holds: 'versions of sluice and of what it runs on',
+      text: () => json(versions(context.version)),
+    },
+    { file: 'disk.json', holds: 'sizes and modes of files, room on the disk', text: () => json(disk(config())) },
     {
       file: 'limits.txt',
-      without: 'nothing',
+      holds: 'limits of the daemon’s process',
       text: async () => readFileSync(`/proc/${(await status()).pid}/limits`, 'utf8'),
     },
     {
       file: 'config.json',
-      without: 'all texts but paths, names of providers and groups',
+      holds: 'sluiced.json; of texts only paths, names of providers and groups',
       text: () => configPart(config()),
     },
     {
       file: 'policy.txt',
-      without: 'comments, conditions, reasons, hints, command lines, people',
+      holds: 'the policy, without comments, conditions, reasons, hints, command lines and people',
       text: () =>
         readPaths(policyPaths(config()))
           .map(({ file, text }) => `# ${file}\n${policyPart(text)}`)
@@ -139,24 +143,29 @@ function parts(context: SupportContext, flags: Flags): Part[] {
     },
     {
       file: 'metrics.txt',
-      without: 'nothing: names of resources and rules, and codes',
+      holds: 'figures, with names of resources and rules, and codes',
       text: async () => metrics((await status()).listeners.metrics),
     },
     {
       file: 'events.jsonl',
-      without: 'statements, reasons, messages and groups; people, programs, addresses, databases and objects as names',
+      holds:
+        'the last events, without statements, reasons, messages and groups; people, programs, addresses, databases and objects as names',
       async text() {
         let text = '';
         for await (const event of context.events(Number(flags.events))) text += eventPart(event, nameOf);
         return text;
       },
     },
-    { file: 'journal.txt', without: 'events, and all that follows a colon', text: journal },
+    {
+      file: 'journal.txt',
+      holds: 'lines of helper and daemon, without events and what follows a colon',
+      text: journal,
+    },
     ...(flags.doctor
       ? [
           {
             file: 'doctor.json',
-            without: 'nothing: what was tried and what came of it',
+            holds: 'what sluice doctor tried, and what came of it',
             text: () => scrub(doctor(context)),
           },
         ]

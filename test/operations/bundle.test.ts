@@ -137,7 +137,7 @@ suite('a support bundle', { skip: postgresMissing() ?? stackMissing() ?? false }
   test('says what is in it and what was taken out, and is for root alone', () => {
     assert.equal(statSync(archive).mode & 0o777, 0o600);
     const { files: listed, removed } = JSON.parse(files['manifest.json']!) as {
-      files: { file: string; without: string; missing?: string }[];
+      files: { file: string; holds: string; missing?: string }[];
       removed: string;
     };
     assert.match(removed, /Never collected: .*credentials/);
@@ -153,7 +153,7 @@ suite('a support bundle', { skip: postgresMissing() ?? stackMissing() ?? false }
       'disk.json',
     ])
       assert.ok(there.includes(file), `${file}: ${JSON.stringify(listed.find((each) => each.file === file))}`);
-    assert.ok(listed.every(({ without }) => without.length > 0));
+    assert.ok(listed.every(({ holds }) => holds.length > 0));
   });
 
   test('still says what a fault is looked for in', () => {
