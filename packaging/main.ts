@@ -86,7 +86,7 @@ async function build(target: Target, version: string, program: CommandText, depe
   });
   put(top, 'usr/share/lintian/overrides/sluice', readFileSync(join(root, 'packaging/debian/lintian-overrides')));
   putControl(top, root, { version, target, depends, conffiles, units });
-  // Whatever umask, and whatever npm left executable.
+  // Whatever npm left executable.
   run('find', [top, '-type', 'd', '-exec', 'chmod', '755', '{}', '+']);
   run('find', [top, '-type', 'f', '-not', '-perm', '-100', '-exec', 'chmod', '644', '{}', '+']);
   run('find', [join(top, LIB), '-type', 'f', '-path', '*/node_modules/*', '-exec', 'chmod', '644', '{}', '+']);
@@ -102,6 +102,8 @@ async function build(target: Target, version: string, program: CommandText, depe
   return deb;
 }
 
+// Modes are part of the bytes, and dpkg-deb refuses some.
+process.umask(0o022);
 const { values } = parseArgs({ options: { arch: { type: 'string' }, version: { type: 'string' } } });
 const version = values.version ?? (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version as string);
 const targets = values.arch === undefined ? TARGETS : TARGETS.filter(({ debian }) => debian === values.arch);
