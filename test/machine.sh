@@ -8,15 +8,13 @@
 #   starts                     sees whether "${nspawn[@]}" can run in $root; with --boot until it goes down, 133: to be booted again
 #   accounts                   those of the package, in $root
 #   installed                  the package's files in $root, from the build; nspawn then wants "${binds[@]}"
-#   check NAME COMMAND…        counts and says
-#   result                     the last line, and the exit status
+#   lives SECONDS [ARG…]       boots $root, with ARG, until it goes down for good or SECONDS are over, shows /test/said as it
+#                              comes, and takes over what is counted in /test
+# and what test/tally.sh has, for what is looked at from outside.
 
 . "$top/test/mirror.sh"
-
-skip() {
-  printf 'skipped: %s: %s\n\n0 passed, 0 failed, 1 skipped\n' "$what" "$1"
-  exit 0
-}
+# shellcheck source=test/tally.sh
+. "$top/test/tally.sh"
 
 machine() {
   name=$1 what=$2
@@ -98,20 +96,26 @@ installed() {
   accounts
 }
 
-passed=0 failed=0
-check() { # check NAME COMMAND…
-  local name=$1
+lives() {
+  local seconds=$1 boot from container status
   shift
-  if "$@"; then
-    passed=$((passed + 1))
-    printf 'ok: %s\n' "$name"
-  else
-    failed=$((failed + 1))
-    printf 'FAILED: %s\n' "$name"
+  touch "$root/test/said"
+  for boot in first second; do
+    printf '\n== booted, %s time\n' "$boot"
+    from=$(stat -c %s "$root/test/said")
+    ours timeout "$seconds" "${nspawn[@]}" --boot "$@" </dev/null >>"$work/console" 2>&1 &
+    container=$!
+    # It ends after the machine, once it has shown everything.
+    tail -c +$((from + 1)) --sleep-interval=0.2 --follow --pid=$container "$root/test/said" &
+    status=0
+    wait $container || status=$?
+    wait $! || true
+    # 133: it wants to be booted again.
+    [ "$status" -eq 133 ] || break
+  done
+  if [ ! -e "$root/test/complete" ]; then
+    tail -n 50 "$work/console"
+    printf 'it ended with status %d\n' "$status"
   fi
-}
-
-result() {
-  printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "${1:-0}"
-  [ "$failed" -eq 0 ]
+  came_of "$root/test"
 }

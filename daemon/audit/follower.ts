@@ -16,7 +16,12 @@ export interface FollowerOptions {
   take(events: readonly Event[]): number;
   /** So many can't be copied any more: retention deleted them first. */
   onGap(count: number): void;
+  /** It can't go on. It stays where it is and tries again and again, without another word until `onResume`. */
   onFault(error: unknown): void;
+  /** It goes on where it stood, after so many milliseconds. */
+  onResume(ms: number): void;
+  /** Monotonic, milliseconds. Absent: performance.now. */
+  readonly elapsed?: () => number;
 }
 
 /** Events copied at once: a millisecond of the event loop. */
@@ -28,8 +33,9 @@ const GATHER = 50;
  * most, and falls behind where more than some 5,000 events come in a second, to catch up later.
  */
 const PAUSE = 10;
-/** Until it is tried again when not all was taken, milliseconds. */
+/** Until it is tried again when not all was taken, or after a fault; each further fault doubles that. Milliseconds. */
 const RETRY = 100;
+const RETRY_MOST = 5_000;
 /** Longest that close() tries, milliseconds. */
 const FLUSH = 500;
 /** Digits of the position, so that every line is as long and replaces the one before in one write. */
@@ -39,17 +45,24 @@ export class Follower {
   readonly #options: FollowerOptions;
   readonly #file: number;
   #at: number;
+  /** What the file says. */
+  #saved = -1;
+  /** Since when it stands still; null: it does not. */
+  #still: number | null = null;
+  #resumed = Number.NEGATIVE_INFINITY;
+  #retry = RETRY;
+  readonly #elapsed: () => number;
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
   readonly #unsubscribe: () => void;
 
   constructor(options: FollowerOptions) {
     this.#options = options;
+    this.#elapsed = options.elapsed ?? (() => performance.now());
     const { log, cursor } = options;
     const known = read(cursor);
     this.#at = known === null ? (log.range()?.last ?? 0) : known.chain === log.chain ? known.seq : 0;
     this.#file = openSync(cursor, constants.O_RDWR | constants.O_CREAT, 0o600);
-    this.#save();
     this.#unsubscribe = log.subscribe(() => this.#wake(GATHER));
     this.#wake(0);
   }
@@ -62,12 +75,19 @@ export class Follower {
   /** Copies what there is, as far as it is taken soon. */
   async close(): Promise<void> {
     const end = Date.now() + FLUSH;
-    while (this.behind > 0 && Date.now() < end)
-      if (!this.#copy()) await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    while (!this.#done && Date.now() < end) {
+      const copied = this.#tryCopy();
+      if (copied === null) break;
+      if (!copied) await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    }
     this.#closed = true;
     this.#unsubscribe();
     if (this.#timer !== null) clearTimeout(this.#timer);
     closeSync(this.#file);
+  }
+
+  get #done(): boolean {
+    return this.behind === 0 && this.#saved === this.#at;
   }
 
   #wake(ms: number): void {
@@ -77,15 +97,38 @@ export class Follower {
 
   readonly #turn = (): void => {
     this.#timer = null;
-    if (this.behind === 0) return;
-    let whole = false;
-    try {
-      whole = this.#copy();
-    } catch (error) {
-      this.#options.onFault(error);
-    }
-    if (this.behind > 0) this.#wake(whole ? PAUSE : RETRY);
+    if (this.#done) return;
+    const copied = this.#tryCopy();
+    if (copied === null) this.#wake(this.#retry);
+    else if (!this.#done) this.#wake(copied ? PAUSE : RETRY);
   };
+
+  /** Null: it could not be copied. */
+  #tryCopy(): boolean | null {
+    let copied: boolean;
+    try {
+      copied = this.#copy();
+    } catch (error) {
+      this.#standStill(error);
+      return null;
+    }
+    if (this.#still !== null) {
+      this.#resumed = this.#elapsed();
+      this.#options.onResume(this.#resumed - this.#still);
+      this.#still = null;
+    }
+    return copied;
+  }
+
+  #standStill(error: unknown): void {
+    const now = this.#elapsed();
+    // What goes on for a moment and fails again is as slow, and says as little, as what fails all the time.
+    const again = this.#still !== null || now - this.#resumed < RETRY_MOST;
+    this.#retry = again ? Math.min(this.#retry * 2, RETRY_MOST) : RETRY;
+    if (this.#still !== null) return;
+    this.#still = now;
+    this.#options.onFault(error);
+  }
 
   /** False: it has no room for more. */
   #copy(): boolean {
@@ -110,7 +153,9 @@ export class Follower {
   }
 
   #save(): void {
+    if (this.#saved === this.#at) return;
     writeSync(this.#file, `${String(this.#at).padStart(DIGITS, '0')} ${this.#options.log.chain}\n`, 0);
+    this.#saved = this.#at;
   }
 }
 

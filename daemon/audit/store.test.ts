@@ -1,50 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
-import type { Event, EventInput } from '../core/event.ts';
+import { test } from 'node:test';
+import type { Event } from '../core/event.ts';
 import { Archive } from './archive.ts';
-import { type AuditStore, openAudit } from './audit.ts';
 import { decode, GENESIS } from './canonical.ts';
 import { loadPublicKey } from './checkpoint.ts';
+import { fill, open, operation, place } from './fixture.ts';
 import { FRAME_HEADER, readJournal } from './journal.ts';
 import { query } from './query.ts';
-import { QUOTA_MIN } from './quota.ts';
 import { summarise } from './sessions.ts';
-import type { AuditOptions } from './store.ts';
-import { BLOCK } from './terms.ts';
 import { verifyChain } from './verify.ts';
-
-const MB = 1_048_576;
-
-function place(t: TestContext): string {
-  const dir = mkdtempSync(join(tmpdir(), 'sluice-audit-'));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
-  return dir;
-}
-
-function open(dir: string, more: Partial<AuditOptions> = {}): Promise<AuditStore> {
-  return openAudit({ dir, quotaBytes: 1024 * MB, clock: Date.now, ...more });
-}
-
-const operation = (n: number, more: Partial<EventInput> = {}): EventInput => ({
-  type: 'operation',
-  session: `5e55${'0'.repeat(28)}`,
-  flow: `f10${n % 3}${'0'.repeat(12)}`,
-  op: n,
-  verb: 'SELECT',
-  text: `SELECT ${n}`,
-  decision: n % 10 === 0 ? 'deny' : 'allow',
-  ...more,
-});
-
-async function fill(store: AuditStore, count: number, from = 1): Promise<void> {
-  for (let n = from; n < from + count; n++) {
-    const receipt = store.record(operation(n));
-    if (n % 50 === 0 || n === from + count - 1) await receipt.committed();
-  }
-}
 
 async function all(events: AsyncIterable<Event>): Promise<Event[]> {
   const found: Event[] = [];
@@ -112,68 +78,6 @@ test('large events of many turns at once fill segment after segment and all come
     if (event.op !== 401) assert.equal(event.text, text);
   }
   assert.equal(count, 401);
-  await store.close();
-});
-
-test('retention deletes the oldest by age in steps, leaves a signed record, and the rest verifies', async (t) => {
-  const dir = place(t);
-  let now = 1_800_000_000_000;
-  const store = await open(dir, { retention: { ageMs: 1_000 }, clock: () => now, elapsed: () => now });
-  await fill(store, BLOCK * 3);
-  now += 10_000;
-  await fill(store, BLOCK * 2, BLOCK * 3 + 1);
-  await store.close();
-  const archive = new Archive(dir);
-  t.after(() => archive.close());
-  const found = await verifyChain(archive, loadPublicKey(join(dir, 'host.pub')));
-  assert.deepEqual(found.problems, []);
-  assert.equal(found.prunedUpTo, BLOCK * 3 - 1);
-  assert.equal(found.first, BLOCK * 3);
-  assert.equal(found.last, BLOCK * 5);
-  // The index went with the events.
-  assert.deepEqual([...archive.blocksOf('TYPE', ['operation'], false)], [3, 4, 5]);
-});
-
-test('retention by size keeps the store under its bound while events come', async (t) => {
-  const dir = place(t);
-  const store = await open(dir, { retention: { bytes: 4 * MB }, quotaBytes: QUOTA_MIN });
-  const text = 'x'.repeat(1_000);
-  for (let n = 1; n <= 40_000; n++) {
-    const receipt = store.record(operation(n, { text }));
-    if (n % 100 === 0) await receipt.committed();
-    if (n % 2_000 === 0) await receipt.durable();
-  }
-  await store.close();
-  const archive = new Archive(dir);
-  t.after(() => archive.close());
-  const found = await verifyChain(archive, loadPublicKey(join(dir, 'host.pub')));
-  assert.deepEqual(found.problems, []);
-  assert.ok(found.first > 20_000, `first is ${found.first}`);
-  assert.ok(statSync(join(dir, 'events.mdb')).size < 40 * MB, `${statSync(join(dir, 'events.mdb')).size}`);
-});
-
-test('at its quota the store refuses new operations, takes what ends old ones, and deletes nothing', async (t) => {
-  const dir = place(t);
-  const store = await open(dir, { quotaBytes: QUOTA_MIN });
-  const text = 'x'.repeat(60_000);
-  const states: boolean[] = [];
-  store.watch((state) => states.push(state.ok));
-  let kept = 0;
-  await assert.rejects(
-    async () => {
-      for (let n = 1; n <= 5_000; n++) {
-        const receipt = store.record(operation(n, { text }));
-        await receipt.durable();
-        kept++;
-      }
-    },
-    { code: 'AUDIT_FULL', message: /quota/ },
-  );
-  assert.deepEqual(states, [false]);
-  await store.record({ type: 'result', op: 1, rows: 1 }).durable();
-  const { first, last } = store.range()!;
-  assert.deepEqual([first, last], [1, kept + 1]);
-  assert.equal((await verifyChain(store, store.publicKey)).ok, true);
   await store.close();
 });
 

@@ -4,7 +4,8 @@
  *   record()  encodes, hashes and chains the event in memory
  *   commit    at the end of the event-loop turn, one write to the journal for all its events: they survive this process
  *   sync      when someone waits for it, and once a second: fdatasync of the journal: they survive the machine
- *   drain     every fraction of a second, thousands at once: into LMDB, as runs, synced; the journal's space is free again
+ *   drain     every fraction of a second, thousands at once: into LMDB, as runs, synced (drain.ts); the journal's space is
+ *             free again
  *
  * It refuses (`record` throws, receipts reject) rather than lose: from the first failed write until a probe succeeds. The
  * sequence number and the hash of a refused event are taken back, so the chain has no gap.
@@ -15,17 +16,20 @@ import { join } from 'node:path';
 import { SluiceError } from '../core/errors.ts';
 import type { EventInput, EventType, Receipt, Recorder } from '../core/event.ts';
 import { Admission, type AuditState, isClosing, refusalFor, room } from './admission.ts';
-import { type Ages, agesFrom } from './age.ts';
+import { agesFrom } from './age.ts';
 import { digest, Encoder, EVENT_BYTES } from './canonical.ts';
-import { type HostKey, loadHostKey, type Mark, type Pruned, readHead, replaceFile } from './checkpoint.ts';
+import { type HostKey, loadHostKey, type Mark, type Pruned } from './checkpoint.ts';
 import { Chunks } from './chunks.ts';
+import { Drain } from './drain.ts';
 import { FRAME_HEADER, Journal, putFrame } from './journal.ts';
 import type { Log } from './log.ts';
 import { Pending } from './pending.ts';
 import { Quota } from './quota.ts';
 import { type End, recover } from './recovery.ts';
 import { Residency } from './residency.ts';
+import { type Limits, Retention } from './retention.ts';
 import { type Entry, putHeader, RECORD_HEADER } from './run.ts';
+import { Signer } from './signer.ts';
 import { type Span, Table } from './table.ts';
 import { BLOCK } from './terms.ts';
 import { Turn } from './turn.ts';
@@ -36,7 +40,7 @@ export interface AuditOptions {
   /** What the store may take on disk, bytes; at least QUOTA_MIN. */
   readonly quotaBytes: number;
   /** Absent: nothing is ever deleted. Each absent member: no limit of that kind. */
-  readonly retention?: { readonly ageMs?: number; readonly bytes?: number };
+  readonly retention?: Limits;
   /** Path of the Ed25519 private key. Absent: `host.key` in `dir`. Made when it does not exist. */
   readonly key?: string;
   /** Milliseconds since the epoch. */
@@ -67,21 +71,9 @@ export interface AuditFigures {
 
 /** Journal space that only events which end something may use. */
 const JOURNAL_RESERVE = 4 * 1_048_576;
-const DRAIN_MS = 200;
-/** So much waiting is drained at once. */
-const DRAIN_EVENTS = 4_096;
-const DRAIN_BYTES = 2_097_152;
 /** With so much waiting, `committed` is told only after the next drain, so that callers slow down before they are refused. */
 const SLOW_BYTES = 12_582_912;
 const SYNC_MS = 1_000;
-/** Between two attempts to drain while refusing. */
-const RETRY_MS = 1_000;
-const CHECKPOINT_MS = 10_000;
-const CHECKPOINT_EVENTS = 8_192;
-/** Deleted in one step, which must be short. There are as many steps as it takes to delete more than comes in. */
-const PRUNE_BLOCKS = 8;
-/** Old events are looked for this often when nothing new comes. */
-const IDLE_MS = 60_000;
 
 export class AuditStore implements Recorder, Log {
   readonly #options: AuditOptions;
@@ -91,7 +83,9 @@ export class AuditStore implements Recorder, Log {
   readonly #chain: string;
   readonly #residency: Residency;
   readonly #admission: Admission;
-  readonly #quota: Quota;
+  readonly #signer: Signer;
+  readonly #retention: Retention;
+  readonly #drain: Drain;
   readonly #encoder = new Encoder();
   readonly #chunks = new Chunks();
   readonly #pending = new Pending();
@@ -99,7 +93,6 @@ export class AuditStore implements Recorder, Log {
   #hash: string;
   #time = 0;
   #committed: number;
-  #first: number;
   #turn: Turn | null = null;
   /** Committed turns that are not known to be on disk. */
   #undurable: Turn[] = [];
@@ -108,16 +101,7 @@ export class AuditStore implements Recorder, Log {
   #syncing = false;
   #syncAgain = false;
   #synced: Promise<void> = Promise.resolve();
-  #draining: Promise<void> | null = null;
-  #drainTimer: NodeJS.Timeout | null = null;
   #syncTimer: NodeJS.Timeout | null = null;
-  readonly #idleTimer: NodeJS.Timeout;
-  /** The journal may not hold what it was given: nothing new is taken until all of it is in LMDB. */
-  #suspect = false;
-  #lastMark: { seq: number; at: number };
-  readonly #elapsed: () => number;
-  readonly #ages: Ages;
-  #agesKept = 0;
   #closed = false;
   readonly #listeners = new Set<() => void>();
 
@@ -131,15 +115,25 @@ export class AuditStore implements Recorder, Log {
     this.#hash = end.hash;
     this.#time = end.time;
     this.#committed = end.seq;
-    this.#first = table.range()?.first ?? 1;
-    this.#elapsed = options.elapsed ?? (() => performance.now());
-    this.#lastMark = { seq: end.seq, at: this.#elapsed() };
+    const { dir, clock, elapsed = () => performance.now() } = options;
+    this.#signer = new Signer({ dir, key, chain, seq: end.seq, clock, elapsed });
     const known = table.state<number>('ages') ?? (end.time === 0 ? undefined : end.time);
-    this.#ages = agesFrom(known, options.clock, this.#elapsed);
-    this.#idleTimer = setInterval(this.#drainSoon, IDLE_MS).unref();
-    this.#residency = new Residency(join(options.dir, 'events.mdb'));
-    this.#admission = new Admission(this.#tryAgain);
-    this.#quota = new Quota(options.quotaBytes, () => table.bytesUsed + this.#journal.bytesOnDisk);
+    this.#retention = new Retention(options.retention ?? {}, table, this.#signer, agesFrom(known, clock, elapsed));
+    this.#residency = new Residency(join(dir, 'events.mdb'));
+    this.#admission = new Admission(() => this.#drain.tryAgain());
+    this.#drain = new Drain({
+      ...{ dir, clock, table, pending: this.#pending, admission: this.#admission, residency: this.#residency },
+      ...{ signer: this.#signer, retention: this.#retention },
+      quota: new Quota(options.quotaBytes, () => table.bytesUsed + this.#journal.bytesOnDisk),
+      kept: (upTo) => {
+        this.#settle(upTo);
+        this.#journal.release(upTo);
+        this.#chunks.release(upTo);
+      },
+      ended: () => {
+        for (const turn of this.#withheld.splice(0)) turn.commit();
+      },
+    });
   }
 
   static async open(options: AuditOptions): Promise<AuditStore> {
@@ -158,7 +152,7 @@ export class AuditStore implements Recorder, Log {
       const end = await recover(options.dir, table);
       const store = new AuditStore(options, table, key, chain, end);
       // There from the beginning: a checkpoint without a head would say that the head was taken away.
-      if (end.seq === 0 && store.head() === null) await store.#putHead({ seq: 0, hash: end.hash });
+      if (end.seq === 0 && store.head() === null) await store.#signer.putHead({ seq: 0, hash: end.hash });
       return store;
     } catch (error) {
       await table?.close();
@@ -199,17 +193,16 @@ export class AuditStore implements Recorder, Log {
 
   /** For whoever watches the host; asks LMDB for its pages. */
   figures(): AuditFigures {
-    const { quotaBytes, retention, dir } = this.#options;
-    const aged = retention?.ageMs !== undefined;
+    const { quotaBytes, dir } = this.#options;
     return {
       last: this.#committed,
-      kept: this.#committed - this.#first + 1,
+      kept: this.#committed - this.#retention.first + 1,
       bytes: this.#table.bytesUsed + this.#journal.bytesOnDisk,
       quotaBytes,
       pendingBytes: this.#pending.bytes,
       pendingEvents: this.#pending.events,
       checkpointAt: this.head()?.time ?? null,
-      behindMs: aged ? this.#ages.behind : 0,
+      behindMs: this.#retention.behindMs,
       aheadMs: Math.max(0, this.#time - this.#options.clock()),
       freeBytes: room(dir),
     };
@@ -243,7 +236,7 @@ export class AuditStore implements Recorder, Log {
     }
     const least = closing ? EVENT_BYTES + FRAME_HEADER + RECORD_HEADER : JOURNAL_RESERVE;
     if (this.#journal.free <= least) {
-      void this.#drain();
+      void this.#drain.drain();
       throw (
         admission.refusal ??
         new SluiceError('AUDIT_FAILED', 'the audit store can not keep up: its disk is too slow or does not answer')
@@ -286,10 +279,7 @@ export class AuditStore implements Recorder, Log {
     if (this.#pending.bytes < SLOW_BYTES) turn.commit();
     else this.#withheld.push(turn);
     this.#syncTimer ??= setTimeout(this.#requestSync, SYNC_MS);
-    if (this.#admission.refusal === null && this.#quota.reached(this.#pending.bytes))
-      this.#admission.refuse(this.#quota.refusal(this.#pending.bytes), 'new');
-    if (this.#full()) void this.#drain();
-    else this.#drainTimer ??= setTimeout(this.#drainSoon, DRAIN_MS);
+    this.#drain.more();
     for (const listener of this.#listeners) listener();
   }
 
@@ -299,10 +289,6 @@ export class AuditStore implements Recorder, Log {
     this.#next = turn.first;
     this.#hash = turn.before;
     this.#pending.takeBack(turn.first);
-  }
-
-  #full(): boolean {
-    return this.#pending.events >= DRAIN_EVENTS || this.#pending.bytes >= DRAIN_BYTES;
   }
 
   readonly #requestSync = (): void => {
@@ -343,137 +329,15 @@ export class AuditStore implements Recorder, Log {
     const refusal = refusalFor(error, 'the audit journal could not be written to disk', this.#options.dir);
     for (const turn of this.#undurable.splice(0)) turn.fail(refusal);
     this.#withheld = this.#withheld.filter((turn) => turn.onDisk);
-    this.#suspect = true;
+    this.#drain.suspect();
     this.#admission.refuse(refusal, 'all');
   }
-
-  // --- into LMDB
-
-  readonly #drainSoon = (): void => {
-    this.#drainTimer = null;
-    void this.#drain();
-  };
-
-  #drain(): Promise<void> {
-    this.#draining ??= this.#drainOnce().finally(() => {
-      this.#draining = null;
-      for (const turn of this.#withheld.splice(0)) turn.commit();
-      const { refusal } = this.#admission;
-      if (refusal === null && this.#full()) void this.#drain();
-      else if (this.#pending.turns > 0 && !this.#closed)
-        this.#drainTimer ??= setTimeout(this.#drainSoon, refusal === null ? DRAIN_MS : RETRY_MS);
-    });
-    return this.#draining;
-  }
-
-  async #drainOnce(): Promise<void> {
-    this.#residency.trim();
-    const batch = this.#pending.batch();
-    const last = batch.turns.at(-1);
-    try {
-      if (last !== undefined) {
-        const due =
-          last.last - this.#lastMark.seq >= CHECKPOINT_EVENTS ||
-          this.#elapsed() - this.#lastMark.at >= CHECKPOINT_MS ||
-          this.#closed;
-        const mark = due ? this.#sign('checkpoint', last.last, last.after) : null;
-        await this.#table.put(batch.turns, batch.terms, mark);
-        this.#pending.drop(batch);
-        this.#settle(last.last);
-        this.#journal.release(last.last);
-        this.#chunks.release(last.last);
-        if (mark !== null) await this.#putHead(mark);
-      }
-      for (let steps = 1 + batch.events / (PRUNE_BLOCKS * BLOCK); steps > 0 && (await this.#prune()); ) steps--;
-      this.#checkQuota(batch.bytes);
-    } catch (error) {
-      const refusal = refusalFor(error, 'events could not be put into the audit store', this.#options.dir);
-      this.#admission.refuse(refusal, 'new');
-    }
-  }
-
-  #sign(kind: Mark['kind'], seq: number, hash: string): Mark {
-    return this.#key.sign({ kind, chain: this.#chain, seq, hash, time: this.#options.clock() });
-  }
-
-  /** Only what is on disk may be called the head: a head beyond the last event is the sign of a cut chain. */
-  async #putHead(end: { readonly seq: number; readonly hash: string }): Promise<void> {
-    const head = this.#sign('head', end.seq, end.hash);
-    await replaceFile(join(this.#options.dir, 'head'), `${JSON.stringify(head)}\n`, 0o600);
-    this.#lastMark = { seq: head.seq, at: this.#elapsed() };
-  }
-
-  /** Deletes a few of the oldest blocks when that is due. False: it is not. */
-  async #prune(): Promise<boolean> {
-    const { ageMs, bytes } = this.#options.retention ?? {};
-    const range = this.#table.range();
-    if (range === null || (ageMs === undefined && bytes === undefined)) return false;
-    const firstBlock = Math.floor(range.first / BLOCK);
-    // The block being written stays, so that a chain always has an end.
-    const lastBlock = Math.floor(range.last / BLOCK) - 1;
-    const now = ageMs === undefined ? 0 : await this.#age();
-    const excess = bytes === undefined ? 0 : this.#table.bytesUsed - bytes;
-    const bytesOfBlock = this.#table.bytesUsed / (lastBlock - firstBlock + 2);
-    let block = firstBlock;
-    while (block <= lastBlock && block < firstBlock + PRUNE_BLOCKS) {
-      const tooOld = ageMs !== undefined && (this.#table.span(block)?.to ?? 0) < now - ageMs;
-      const tooMuch = excess > (block - firstBlock) * bytesOfBlock;
-      if (!tooOld && !tooMuch) break;
-      block++;
-    }
-    if (block === firstBlock) return false;
-    const upTo = block * BLOCK - 1;
-    const end = this.#table.get(upTo);
-    if (end === undefined) throw new SluiceError('AUDIT_BROKEN', `event ${upTo} is missing, nothing was deleted`);
-    await this.#table.prune(range.first, upTo, this.#sign('pruned', upTo, digest(end)) as Pruned);
-    this.#first = upTo + 1;
-    return true;
-  }
-
-  /** Kept, so that a daemon that is started again under a wrong clock is no faster at deleting. */
-  async #age(): Promise<number> {
-    const now = this.#ages.now();
-    if (Math.abs(now - this.#agesKept) >= IDLE_MS) {
-      await this.#table.setState('ages', now);
-      this.#agesKept = now;
-    }
-    return now;
-  }
-
-  // --- refusing and recovering
-
-  #checkQuota(putBytes: number): void {
-    this.#quota.put(putBytes, this.#pending.bytes, this.#admission.refusal !== null);
-    if (this.#quota.reached(this.#pending.bytes))
-      this.#admission.refuse(this.#quota.refusal(this.#pending.bytes), this.#quota.exceeded ? 'all' : 'new');
-    else if (!this.#suspect || this.#pending.turns === 0) {
-      this.#suspect = false;
-      this.#admission.accept();
-    }
-  }
-
-  /** Tries again what failed: puts what is pending into LMDB, or, with nothing pending, one small value. */
-  readonly #tryAgain = (): void => {
-    if (this.#closed || this.#draining !== null) return;
-    if (this.#pending.turns > 0) void this.#drain();
-    else {
-      this.#draining = this.#table
-        .setState('probe', Math.round(this.#options.clock()))
-        .then(() => this.#drainOnce())
-        .catch((error: unknown) => {
-          const refusal = refusalFor(error, 'the audit store could not be written', this.#options.dir);
-          this.#admission.refuse(refusal, this.#admission.refuses);
-        })
-        .finally(() => {
-          this.#draining = null;
-        });
-    }
-  };
 
   // --- reading (Log)
 
   range(): { first: number; last: number } | null {
-    return this.#committed < this.#first ? null : { first: this.#first, last: this.#committed };
+    const { first } = this.#retention;
+    return this.#committed < first ? null : { first, last: this.#committed };
   }
 
   *read(from: number, to: number, reverse = false): Generator<Entry> {
@@ -512,7 +376,7 @@ export class AuditStore implements Recorder, Log {
   }
 
   head(): Mark | null {
-    return readHead(this.#options.dir);
+    return this.#signer.head();
   }
 
   pruned(): Pruned | null {
@@ -532,19 +396,13 @@ export class AuditStore implements Recorder, Log {
     if (this.#closed) return;
     this.#commit();
     this.#closed = true;
-    for (const timer of [this.#drainTimer, this.#syncTimer, this.#idleTimer]) if (timer !== null) clearTimeout(timer);
+    if (this.#syncTimer !== null) clearTimeout(this.#syncTimer);
     this.#admission.stop();
-    await this.#draining;
-    let left = -1;
-    while (this.#pending.turns > 0 && this.#pending.turns !== left) {
-      left = this.#pending.turns;
-      await this.#drain();
-    }
-    if (this.#drainTimer !== null) clearTimeout(this.#drainTimer);
-    if (this.#pending.turns === 0 && this.#committed > this.#lastMark.seq) {
-      const mark = this.#sign('checkpoint', this.#committed, this.#hash);
+    await this.#drain.close();
+    if (this.#pending.turns === 0 && this.#committed > this.#signer.seq) {
+      const mark = this.#signer.sign('checkpoint', this.#committed, this.#hash);
       await this.#table.put([], [], mark);
-      await this.#putHead(mark);
+      await this.#signer.putHead(mark);
     }
     await this.#synced;
     await this.#table.close();

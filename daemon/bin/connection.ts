@@ -1,7 +1,8 @@
 /** A connection of sluice's own to a PostgreSQL database, for its catalog: never writing. */
-import type { LookupFunction } from 'node:net';
+
 import type { Credential, Resource } from '../core/resource.ts';
 import { connectUpstream, UpstreamChannel } from '../flow/channel.ts';
+import type { FindAddresses } from '../flow/reach.ts';
 import type { Connection } from '../protocols/postgres/databases.ts';
 import { encrypt } from '../protocols/postgres/greet.ts';
 import { QueryClient } from '../protocols/postgres/login/client.ts';
@@ -19,7 +20,7 @@ export async function connectCatalog(
   credential: Credential,
   account: string,
   database: string,
-  lookup?: LookupFunction,
+  lookup?: FindAddresses,
 ): Promise<Connection> {
   const login = new AbortController();
   const timer = setTimeout(() => login.abort(), LOGIN);

@@ -1,9 +1,10 @@
 /** Puts the PostgreSQL protocol together with masking, parser and catalogs. */
-import type { LookupFunction } from 'node:net';
+
 import { join } from 'node:path';
 import type { Obligations } from '../core/mask.ts';
 import type { Resource } from '../core/resource.ts';
 import type { Credentials } from '../credentials/credentials.ts';
+import type { FindAddresses } from '../flow/reach.ts';
 import { loadMaskKey } from '../masking/key.ts';
 import { openScanLibrary } from '../masking/library.ts';
 import { Scanner } from '../masking/scanner.ts';
@@ -25,7 +26,7 @@ export interface PostgresOptions {
   readonly library: string;
   readonly statementBytes: number;
   /** How addresses of resources are found. Absent: as the C library finds them. */
-  readonly lookup?: LookupFunction;
+  readonly lookup?: FindAddresses;
   onFault(error: unknown): void;
 }
 

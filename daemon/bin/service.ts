@@ -61,7 +61,13 @@ export class Service {
         return sent === 0 ? 0 : events.indexOf(wanted[sent - 1]!) + 1;
       },
       onGap: (count) => this.#log.warn(`${count} events were deleted before the journal had them; the audit had them`),
-      onFault: (error) => this.#log.error({ err: error, where: 'journal' }, 'fault'),
+      onFault: (error) =>
+        this.#log.error(
+          { err: error, where: 'journal' },
+          'the journal gets no events until this is over; the audit has them',
+        ),
+      onResume: (ms) =>
+        this.#log.warn(`the journal gets events again, those of the last ${Math.ceil(ms / 1000)} s as well`),
     });
   }
 

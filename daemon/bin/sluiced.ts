@@ -1,16 +1,15 @@
 #!/usr/bin/env node
 /** The daemon: puts the stages together. The only place that sees all of them. */
 import { chmodSync, writeFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import pino from 'pino';
 import { Approvals } from '../approvals/approvals.ts';
 import { openStore } from '../approvals/store.ts';
 import { openAudit } from '../audit/audit.ts';
 import { auditHandlers } from '../audit/handlers.ts';
-import { admit, authorise, type Gate } from '../control/access.ts';
+import type { Gate } from '../control/access.ts';
 import { handlers } from '../control/handlers.ts';
-import { answers, ControlServer, descriptor } from '../control/server.ts';
+import { ControlServer } from '../control/server.ts';
 import { SluiceError } from '../core/errors.ts';
 import type { Session } from '../core/principal.ts';
 import { Credentials } from '../credentials/credentials.ts';
@@ -43,16 +42,19 @@ import { LivePolicy } from '../policy/live.ts';
 import { dns } from '../protocols/dns/dns.ts';
 import { scramVerifier, verifierText } from '../protocols/postgres/login/scram.ts';
 import { tcp } from '../protocols/tcp/tcp.ts';
-import { openState, rollBack } from '../state/state.ts';
+import { openState } from '../state/state.ts';
 import { STEPS } from '../state/steps.ts';
-import { checked, KIT } from './check.ts';
+import { alone } from './alone.ts';
+import { KIT } from './check.ts';
 import { Clock, described } from './clock.ts';
 import { type Config, readConfig } from './config.ts';
 import { Listeners } from './listeners.ts';
 import { boundMemory } from './memory.ts';
 import { openMetrics } from './metrics.ts';
-import { type Act, HELP, optionsOf, versionOfSluice } from './options.ts';
+import { optionsOf, versionOfSluice } from './options.ts';
 import { openPostgres } from './postgres.ts';
+import { admitReader, metricsAt } from './readers.ts';
+import { repeat } from './repeat.ts';
 import { resolvConf, resolverOf } from './resolvers.ts';
 import { Service } from './service.ts';
 import { statusOf } from './status.ts';
@@ -405,57 +407,6 @@ async function start(config: Config): Promise<() => Promise<void>> {
     await store.close();
     kernel.close();
   };
-}
-
-/** Does it again and again, one at a time. */
-function repeat(ms: number, work: () => Promise<unknown>, onFault: (error: unknown) => void): { stop(): void } {
-  let timer: NodeJS.Timeout;
-  let stopped = false;
-  const turn = () => {
-    work()
-      .catch(onFault)
-      .finally(() => {
-        if (!stopped) timer = setTimeout(turn, ms);
-      });
-  };
-  timer = setTimeout(turn, ms);
-  return {
-    stop() {
-      stopped = true;
-      clearTimeout(timer);
-    },
-  };
-}
-
-/** Where metrics are read; null: nowhere. */
-function metricsAt({ metrics: { off, port, socket }, runDir }: Config): { socket: string } | { port: number } | null {
-  if (off) return null;
-  return port === undefined ? { socket: socket ?? join(runDir, 'daemon/metrics.sock') } : { port };
-}
-
-/** Readers of the audit, and members of the group for metrics; no agent. @throws SluiceError NOT_ALLOWED. */
-async function admitReader(gate: Gate, socket: Socket, group: string): Promise<void> {
-  const caller = admit(gate, descriptor(socket));
-  if ((await gate.groupsOf(caller.uid)).includes(group)) return;
-  await authorise(gate, caller, 'auditor', 'metrics');
-}
-
-/** What needs no daemon that runs. */
-async function alone(act: Act, file: string): Promise<string> {
-  if (act === 'help') return HELP;
-  if (act === 'version') return `${versionOfSluice()}\n`;
-  if (act === 'check') return `${checked(file)}\n`;
-  if (process.getuid!() === 0)
-    throw new SluiceError('NOT_ALLOWED', 'what root makes of the state, sluiced could not read', {
-      hint: 'run it as the user sluice: runuser -u sluice -- sluiced --rollback-state',
-    });
-  const { stateDir: dir, runDir } = readConfig(file);
-  const running = join(runDir, 'daemon/control.sock');
-  if (await answers(running))
-    throw new SluiceError('STATE_FAILED', `sluiced runs (it answers on ${running})`, { hint: 'stop it first' });
-  const say = (text: string) => process.stderr.write(`sluiced: ${text}\n`);
-  const format = await rollBack({ dir, version: versionOfSluice(), steps: STEPS, say });
-  return `the state in ${dir} is of format ${format} now\n`;
 }
 
 /** The command line is not valid; getopt's own. */

@@ -1,21 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import type { Operation } from '../core/operation.ts';
 import type { Classifier } from '../policy/cases.ts';
 import { KIT, on, operation, SHOP } from '../policy/fixture.ts';
-import { policyCommand } from './policy.ts';
-
-const folder = mkdtempSync(join(tmpdir(), 'sluice-cli-policy-'));
-after(() => rmSync(folder, { recursive: true }));
-
-const write = (name: string, text: string): string => {
-  const path = join(folder, name);
-  writeFileSync(path, text);
-  return path;
-};
+import { policyFolder } from './fixture.ts';
 
 /** Texts of a language of two words: `read TABLE`. */
 const classifier: Classifier = {
@@ -28,21 +17,7 @@ const classifier: Classifier = {
   },
 };
 
-async function run(...args: string[]): Promise<{ out: string; status: number }> {
-  let out = '';
-  let status = 0;
-  const command = policyCommand({
-    kit: KIT,
-    classifier: async () => classifier,
-    now: () => 0,
-    out: { write: (text) => (out += text) },
-    fail: (code) => {
-      status = code;
-    },
-  });
-  await command.parseAsync(args, { from: 'user' });
-  return { out, status };
-}
+const { folder, write, run } = policyFolder({ kit: KIT, classifier: async () => classifier });
 
 const GOOD = write(
   'p.yaml',

@@ -6,7 +6,7 @@ import tls from 'node:tls';
 import { SluiceError } from '../core/errors.ts';
 import type { Resource } from '../core/resource.ts';
 import type { Channel, Upstream } from '../protocols/protocol.ts';
-import { reach } from './reach.ts';
+import { type FindAddresses, reach } from './reach.ts';
 
 export interface Released {
   readonly socket: net.Socket;
@@ -186,11 +186,7 @@ export class UpstreamChannel extends SocketChannel implements Upstream {
  * `lookup`: how its host's address is found. Absent: as the C library finds it.
  * @throws SluiceError UPSTREAM_UNREACHABLE.
  */
-export function connectUpstream(
-  resource: Resource,
-  signal: AbortSignal,
-  lookup?: net.LookupFunction,
-): Promise<net.Socket> {
+export function connectUpstream(resource: Resource, signal: AbortSignal, lookup?: FindAddresses): Promise<net.Socket> {
   const { name, host, port } = resource;
   return reach({ host, port, signal, lookup }).catch((cause: Error) => {
     throw new SluiceError('UPSTREAM_UNREACHABLE', `${name} at ${host}:${port} does not answer: ${cause.message}`, {

@@ -1,5 +1,5 @@
 /** What a flow is given to work with. The entry of the daemon puts the stages in; a flow knows none of them by name. */
-import type { LookupFunction } from 'node:net';
+
 import type { SecureContext } from 'node:tls';
 import type { ApprovalTerms } from '../core/decision.ts';
 import type { SluiceError } from '../core/errors.ts';
@@ -9,6 +9,7 @@ import type { Policy } from '../core/policy.ts';
 import type { Origin, Session } from '../core/principal.ts';
 import type { Credential, Resource } from '../core/resource.ts';
 import type { Outbox } from './outbox.ts';
+import type { FindAddresses } from './reach.ts';
 
 export interface Ask {
   readonly session: Session;
@@ -55,7 +56,7 @@ export interface FlowParts {
   /** A fault that no client is told of in full. */
   onFault(error: unknown, flow: string): void;
   /** How addresses of resources are found. Absent: as the C library finds them. */
-  readonly lookup?: LookupFunction;
+  readonly lookup?: FindAddresses;
   readonly outbox: Outbox;
   readonly timings: Timings;
   readonly limits: FlowLimits;

@@ -1,19 +1,16 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import net, { type LookupFunction } from 'node:net';
+import net from 'node:net';
 import { afterEach, beforeEach, describe, mock, test } from 'node:test';
-import { reach } from './reach.ts';
+import { type FindAddresses, reach } from './reach.ts';
 
 const PORT = 5433;
 
 /** A name with these addresses. */
-const named =
-  (...addresses: string[]): LookupFunction =>
-  (_name, _options, done) =>
-    done(
-      null,
-      addresses.map((address) => ({ address, family: net.isIP(address) })),
-    );
+const named = (...addresses: string[]): FindAddresses =>
+  async function* () {
+    if (addresses.length > 0) yield addresses;
+  };
 
 /** Lets everything happen that is due. */
 const settle = () => new Promise((resolve) => setImmediate(resolve));
@@ -23,14 +20,16 @@ describe('the first address that answers', () => {
   afterEach(() => mock.timers.reset());
 
   /** Attempts that end as the test says. */
-  async function trying(...addresses: string[]) {
+  const trying = (...addresses: string[]) => finding(named(...addresses));
+
+  async function finding(lookup: FindAddresses) {
     const sockets = new Map<string, net.Socket>();
     const aborting = new AbortController();
     const reached = reach({
       host: 'x.test',
       port: PORT,
       signal: aborting.signal,
-      lookup: named(...addresses),
+      lookup,
       open(address) {
         const socket = new net.Socket();
         sockets.set(address, socket);
@@ -101,6 +100,48 @@ describe('the first address that answers', () => {
     mock.timers.tick(1_000);
   });
 
+  /** A name whose addresses are found when the test says so, until it says that those were all. */
+  function found() {
+    let wake = Promise.withResolvers<readonly string[] | null>();
+    const lookup: FindAddresses = async function* () {
+      for (let list = await wake.promise; list !== null; list = await wake.promise) {
+        wake = Promise.withResolvers();
+        yield list;
+      }
+    };
+    const tell = (list: readonly string[] | null) => {
+      wake.resolve(list);
+      return settle();
+    };
+    return { lookup, more: (...list: string[]) => tell(list), all: () => tell(null) };
+  }
+
+  test('what is found first is tried while the rest is looked for; what comes later has its turn', async () => {
+    const { lookup, more } = found();
+    const { tried, refuse, of, reached } = await finding(lookup);
+    await more('192.0.2.1', '192.0.2.2');
+    assert.deepEqual(tried(), ['192.0.2.1']);
+    await more('2001:db8::1');
+    assert.deepEqual(tried(), ['192.0.2.1']);
+    refuse('192.0.2.1');
+    assert.deepEqual(tried(), ['192.0.2.1', '2001:db8::1']);
+    of('2001:db8::1').emit('connect');
+    assert.equal(await reached, of('2001:db8::1'));
+  });
+
+  test('when all that was found has refused, the rest is waited for, and tried at once', async () => {
+    const { lookup, more, all } = found();
+    const { tried, refuse, reached } = await finding(lookup);
+    await more('192.0.2.1');
+    refuse('192.0.2.1');
+    mock.timers.tick(1_000);
+    await more('2001:db8::1');
+    assert.deepEqual(tried(), ['192.0.2.1', '2001:db8::1']);
+    refuse('2001:db8::1');
+    await all();
+    await assert.rejects(reached, { message: 'refused by 192.0.2.1; refused by 2001:db8::1' });
+  });
+
   test('of many that do not answer, eight are waited for at once', async () => {
     const many = Array.from({ length: 20 }, (_, i) => `192.0.2.${i + 1}`);
     const { tried, of, reached } = await trying(...many);
@@ -117,14 +158,19 @@ describe('the first address that answers', () => {
 
 test('a name without an address, one that is not found, and one that is not found in time', async () => {
   const { signal } = new AbortController();
-  const to = (lookup: LookupFunction, until = signal) => reach({ host: 'x.test', port: PORT, signal: until, lookup });
+  const to = (lookup: FindAddresses, until = signal) => reach({ host: 'x.test', port: PORT, signal: until, lookup });
   await assert.rejects(to(named()), /x\.test has no address/);
   await assert.rejects(
-    to((_name, _options, done) => done(new Error('no such name'), [])),
+    // biome-ignore lint/correctness/useYield: it finds none
+    to(async function* () {
+      throw new Error('no such name');
+    }),
     /no such name/,
   );
   const aborting = new AbortController();
-  const never = to(() => {}, aborting.signal);
+  const never = to(async function* () {
+    await new Promise(() => {});
+  }, aborting.signal);
   aborting.abort();
   await assert.rejects(never, /the addresses of x\.test were not found in time/);
   await assert.rejects(to(named('192.0.2.1'), AbortSignal.abort()), /not found in time/);

@@ -11,18 +11,19 @@
  */
 import type net from 'node:net';
 import { SluiceError } from '../core/errors.ts';
-import type { Receipt } from '../core/event.ts';
-import type { Flow, Principal } from '../core/principal.ts';
+import type { Flow } from '../core/principal.ts';
 import type { Resource } from '../core/resource.ts';
-import type { Act, Classified, Codec, Ended, Opened, Outlet, Refusal, Unit, Verdict } from '../protocols/protocol.ts';
+import type { Act, Codec, Ended, Opened, Outlet, Refusal, Unit, Verdict } from '../protocols/protocol.ts';
 import { flowFields } from './about.ts';
 import type { Released } from './channel.ts';
+import { Deciding, type Ruling } from './deciding.ts';
 import { Gather } from './gather.ts';
-import { changedSince, Holds } from './holds.ts';
+import { Holds } from './holds.ts';
 import { Operations, type Recorded } from './operations.ts';
 import type { FlowParts } from './parts.ts';
 import { receive } from './receive.ts';
-import { asSluice, refusalFrom, refusalOf, Verdicts } from './verdict.ts';
+import { asSluice, refusalFrom, Verdicts } from './verdict.ts';
+import { Withheld } from './withheld.ts';
 
 /** What ended a flow, for its last event. */
 export interface RelayEnd {
@@ -55,14 +56,13 @@ export class Relay implements Outlet {
   #upstream: net.Socket | null = null;
   readonly #connect: RelayOptions['connect'];
   readonly #done: (end: RelayEnd) => void;
-  readonly #verdicts: Verdicts;
+  readonly #deciding: Deciding;
   readonly #operations: Operations;
   readonly #holds: Holds;
   readonly #ending = new AbortController();
   #busy = false;
   #ahead = 0;
-  /** Upstream chunks, each with the last record before it: that has to be committed first. */
-  #held: { readonly chunk: Buffer; readonly receipt: Receipt | null }[] = [];
+  readonly #withheld: Withheld;
   /** The client said goodbye. */
   #leaving = false;
   /** The client, or the upstream, ended its side while an act waited. */
@@ -75,9 +75,6 @@ export class Relay implements Outlet {
   #outward: Gather | null = null;
   readonly #inward: Gather;
   #pumping = false;
-  /** When the act in hand was whole, and what of the time since it was held: milliseconds. */
-  #since = 0;
-  #heldFor = 0;
   /** When the last byte of an incomplete message came; 0: none is incomplete. */
   partialSince = 0;
 
@@ -95,11 +92,23 @@ export class Relay implements Outlet {
     this.#connect = options.connect;
     this.#inward = new Gather(this.#client, options.parts.outbox);
     this.#done = options.done;
-    this.#verdicts = new Verdicts(options.flow.session, options.resource);
     this.#operations = new Operations(options.parts, options.flow.session, () =>
       flowFields(options.flow, options.resource, options.opened),
     );
     this.#holds = new Holds(options, (text, detail) => this.#sendNotice(text, detail));
+    this.#deciding = new Deciding({
+      ...{ parts: options.parts, session: options.flow.session, codec: this.#codec, holds: this.#holds },
+      verdicts: new Verdicts(options.flow.session, options.resource),
+      ending: this.#ending.signal,
+      faultOf: (cause) => this.#faultOf(cause),
+    });
+    this.#withheld = new Withheld({
+      last: () => this.#operations.last,
+      relay: (chunk) => this.#relay(chunk),
+      began: () => this.#upstream?.pause(),
+      empty: () => this.#released(),
+      fail: (error) => this.#fail(error),
+    });
     options.opened.onCancel(() => this.#holds.cancel());
     this.#listen();
     if (this.#codec.halves) this.#client.allowHalfOpen = true;
@@ -112,10 +121,6 @@ export class Relay implements Outlet {
     this.#client.resume();
     this.#upstream?.resume();
     if (options.client.ended) this.#saidAll();
-  }
-
-  #principal(): Principal {
-    return this.#flow.session.principal;
   }
 
   #listen(): void {
@@ -240,101 +245,25 @@ export class Relay implements Outlet {
         this.#upstream?.end();
         return null;
       case 'bad':
-        this.#begin();
+        this.#deciding.begin();
         this.#refuse(unit.act, null, unit.refusal);
         return null;
       case 'act':
-        this.#begin();
+        this.#deciding.begin();
         return this.#decide(unit.act);
     }
   }
 
-  #begin(): void {
-    this.#since = performance.now();
-    this.#heldFor = 0;
-  }
-
-  #took(): void {
-    this.#parts.timings.added.observe((performance.now() - this.#since - this.#heldFor) / 1000);
-  }
-
   #decide(act: Act): Promise<void> | null {
-    const { verdict } = act;
-    const decided = verdict?.policy === this.#parts.policy().version && verdict.principal === this.#principal();
-    if (decided && !act.decide) return this.#go(act, verdict);
-    let classified: Classified | Promise<Classified>;
-    try {
-      classified = this.#codec.classify(act);
-    } catch (error) {
-      this.#refuse(act, null, this.#faultOf(error));
-      return null;
-    }
-    if (classified instanceof Promise) {
-      return classified.then(
-        (made) => this.#decided(act, made) ?? undefined,
-        (error) => this.#refuse(act, null, this.#faultOf(error)),
-      );
-    }
-    return this.#decided(act, classified);
+    const ruling = this.#deciding.rule(act);
+    if (!(ruling instanceof Promise)) return this.#carryOut(act, ruling);
+    return ruling.then((made) => (made === null ? undefined : (this.#carryOut(act, made) ?? undefined)));
   }
 
-  #decided(act: Act, classified: Classified): Promise<void> | null {
-    const verdict = this.#verdicts.of(classified, this.#parts.policy());
-    const refusal = refusalOf(verdict);
-    if (refusal !== null) {
-      this.#refuse(act, verdict, refusal);
-      return null;
-    }
-    if (verdict.decisions.some((decision) => decision.outcome === 'approve')) {
-      if (act.hold) return this.#hold(act, verdict);
-      const before = act.verdict;
-      if (act.record && (before?.approvals === undefined || changedSince(before, verdict) !== null)) {
-        // The policy began to ask for approval, or for another one, after the step that could be held.
-        this.#refuse(act, verdict, {
-          code: 'APPROVAL_PENDING',
-          message: 'sluice: this now needs an approval; send it again from its start',
-        });
-        return null;
-      }
-    }
-    return this.#go(act, verdict);
-  }
-
-  // ---------------------------------------------------------------- approvals
-
-  async #hold(act: Act, verdict: Verdict): Promise<void> {
-    let approvals: readonly (string | undefined)[];
-    const since = performance.now();
-    try {
-      approvals = await this.#holds.approvals(act, verdict, this.#ending.signal);
-    } catch (error) {
-      this.#heldSince(since);
-      if (!this.#ended) this.#refuse(act, verdict, refusalFrom(asSluice(error)));
-      return;
-    }
-    this.#heldSince(since);
-    if (!this.#ended) await this.#goApproved(act, verdict, approvals);
-  }
-
-  #heldSince(since: number): void {
-    this.#heldFor = performance.now() - since;
-    this.#parts.timings.held.observe(this.#heldFor / 1000);
-  }
-
-  /** Policy may have changed while people thought about it, and so may what the act does. */
-  async #goApproved(act: Act, shown: Verdict, approvals: readonly (string | undefined)[]): Promise<void> {
-    let classified: Classified;
-    try {
-      classified = await this.#codec.classify(act, true);
-    } catch (error) {
-      this.#refuse(act, null, this.#faultOf(error));
-      return;
-    }
-    if (this.#ended) return;
-    const verdict = this.#verdicts.of(classified, this.#parts.policy());
-    const refusal = refusalOf(verdict) ?? changedSince(shown, verdict);
-    if (refusal !== null) this.#refuse(act, verdict, refusal);
-    else await this.#go(act, { ...verdict, approvals });
+  #carryOut(act: Act, { verdict, refusal }: Ruling): Promise<void> | null {
+    if (refusal === null) return this.#go(act, verdict);
+    this.#refuse(act, verdict, refusal);
+    return null;
   }
 
   #sendNotice(text: string, detail: string): void {
@@ -343,7 +272,7 @@ export class Relay implements Outlet {
   }
 
   #flushNotice(): void {
-    if (this.#notice === null || !this.#codec.atBoundary || this.#held.length > 0) return;
+    if (this.#notice === null || !this.#codec.atBoundary || !this.#withheld.isEmpty) return;
     this.#send(this.#notice);
     this.#notice = null;
   }
@@ -395,7 +324,7 @@ export class Relay implements Outlet {
   #forward(act: Act, verdict: Verdict, ops: readonly number[]): void {
     if (this.#ended) return;
     this.#operations.began(ops);
-    this.#took();
+    this.#deciding.took();
     this.#toUpstream(this.#codec.forward(act, verdict, ops));
     // What the upstream said before may have waited for this.
     this.#inward.flush();
@@ -409,7 +338,7 @@ export class Relay implements Outlet {
     } catch (error) {
       told = refusalFrom(asSluice(error));
     }
-    this.#took();
+    this.#deciding.took();
     this.#toUpstream(this.#codec.refuse(act, told));
   }
 
@@ -429,51 +358,29 @@ export class Relay implements Outlet {
 
   #fromUpstream(chunk: Buffer): void {
     if (this.#ended) return;
-    const receipt = this.#operations.last;
-    if (this.#held.length > 0) this.#held.push({ chunk, receipt });
-    else if (receipt !== null && !receipt.done) {
-      this.#held.push({ chunk, receipt });
-      this.#upstream?.pause();
-      this.#await(receipt);
-    } else {
-      this.#relay(chunk);
-    }
+    this.#withheld.take(chunk);
   }
 
-  #await(receipt: Receipt): void {
-    receipt.committed().then(
-      () => this.#release(receipt),
-      (error) => this.#fail(error),
-    );
-  }
-
-  /** Lets go what waited for this record, up to what waits for a later one. */
-  #release(committed: Receipt): void {
-    for (let first = this.#held[0]; first !== undefined && !this.#ended; first = this.#held[0]) {
-      const { chunk, receipt } = first;
-      if (receipt !== null && receipt !== committed && !receipt.done) {
-        this.#await(receipt);
-        return;
-      }
-      this.#held.shift();
-      this.#relay(chunk);
-    }
-    this.#flushNotice();
-    if (!this.#ended && !this.#client.writableNeedDrain) this.#upstream?.resume();
-  }
-
-  #relay(chunk: Buffer): void {
+  #released(): void {
     if (this.#ended) return;
+    this.#flushNotice();
+    if (!this.#client.writableNeedDrain) this.#upstream?.resume();
+  }
+
+  /** False when the flow has ended. */
+  #relay(chunk: Buffer): boolean {
+    if (this.#ended) return false;
     try {
       this.#codec.upstream(chunk, this);
     } catch (error) {
       this.#fail(error);
-      return;
+      return false;
     }
     this.#inward.flush();
     if (this.#client.writableNeedDrain) this.#upstream?.pause();
     this.#flushNotice();
     if (!this.#busy) this.#pump();
+    return !this.#ended;
   }
 
   toClient(bytes: Buffer): void {
@@ -489,7 +396,7 @@ export class Relay implements Outlet {
 
   /** Of the upstream's bytes nothing waits: neither for a record nor for the client to take it. */
   get idle(): boolean {
-    return this.#held.length === 0 && this.#client.writableLength === 0;
+    return this.#withheld.isEmpty && this.#client.writableLength === 0;
   }
 
   toUpstream(bytes: Buffer): void {
@@ -509,7 +416,7 @@ export class Relay implements Outlet {
 
   #lost(): void {
     if (this.#ended) return;
-    if (this.#held.length > 0) {
+    if (!this.#withheld.isEmpty) {
       this.#operations.last?.committed().then(
         () => this.#lost(),
         () => this.#finish(),

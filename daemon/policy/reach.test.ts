@@ -1,42 +1,17 @@
 /** Names, connections and sockets in cases, explain and diff, decided by what decides them at run time. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { connectTcp } from '../bin/connector.ts';
-import { policyCommand } from '../cli/policy.ts';
+import { policyFolder } from '../cli/fixture.ts';
 import { typeName } from '../protocols/dns/wire.ts';
 import { TCP_UNREAD, tcpOptions } from '../protocols/tcp/options.ts';
 import { KIT } from './fixture.ts';
 import { NAME_TYPES, OTHER_TYPES } from './names.ts';
 import type { Kit } from './schema.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'sluice-reach-'));
-after(() => rmSync(folder, { recursive: true }));
-
 const kit: Kit = { ...KIT, protocols: { ...KIT.protocols, tcp: { options: tcpOptions, unread: TCP_UNREAD } } };
 
-function write(name: string, text: string): string {
-  writeFileSync(join(folder, name), text);
-  return join(folder, name);
-}
-
-async function run(...args: string[]): Promise<{ out: string; status: number }> {
-  let out = '';
-  let status = 0;
-  const command = policyCommand({
-    kit,
-    connectors: { tcp: connectTcp },
-    now: () => 0,
-    out: { write: (text) => (out += text) },
-    fail: (code) => {
-      status = code;
-    },
-  });
-  await command.parseAsync(args, { from: 'user' });
-  return { out, status };
-}
+const { folder, write, run } = policyFolder({ kit, connectors: { tcp: connectTcp } });
 
 const POLICY = write(
   'p.yaml',

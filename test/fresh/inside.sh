@@ -1,26 +1,17 @@
 #!/bin/bash
-# Runs inside, as root, in a clone of the project. Leaves `PASSED FAILED SKIPPED` in /fresh/result.
+# Runs inside, as root, in a clone of the project. Leaves its counts in /test/result.
 set -uo pipefail
 # shellcheck source=/dev/null
-. /fresh/env
+. /test/env
 
 # What npm test may take once everything is installed, seconds.
 LIMIT=360
 # Percent of the processors that others may use meanwhile for that time to mean anything.
 OTHERS=15
 
-passed=0 failed=0 skipped=0
-check() { # check NAME COMMAND…
-  local name=$1
-  shift
-  if "$@"; then
-    passed=$((passed + 1))
-    printf 'ok: %s\n' "$name"
-  else
-    failed=$((failed + 1))
-    printf 'FAILED: %s\n' "$name"
-  fi
-}
+# shellcheck source=test/tally.sh
+. test/tally.sh
+kept /test/result
 
 # Processor time so far, in hundredths of a second: of everything inside in user and in system mode, of the whole machine,
 # and what the machine could have given.
@@ -30,7 +21,7 @@ clock() {
     END { printf "%d %d %d %d\n", user, system_, all - idle, all }' /sys/fs/cgroup/cpu.stat /proc/stat
 }
 
-# measure NAME COMMAND…: runs it, says what it took, and leaves its output in /fresh/NAME. Sets status, the seconds
+# measure NAME COMMAND…: runs it, says what it took, and leaves its output in /test/NAME. Sets status, the seconds
 # without installs, and the percentage of the processors that others used.
 measure() {
   local name=$1 from before now installs
@@ -38,13 +29,13 @@ measure() {
   printf '\n== %s\n' "$*"
   from=$(date +%s)
   read -ra before < <(clock)
-  "$@" </dev/null 2>&1 | tee "/fresh/$name"
+  "$@" </dev/null 2>&1 | tee "/test/$name"
   status=${PIPESTATUS[0]}
   seconds=$(($(date +%s) - from))
   read -ra now < <(clock)
   local user=$((now[0] - before[0])) system=$((now[1] - before[1]))
   others=$((100 * (now[2] - before[2] - user - system) / (now[3] - before[3])))
-  installs=$(sed -nE 's/^setup: ready after ([0-9]+) s$/\1/p' "/fresh/$name")
+  installs=$(sed -nE 's/^setup: ready after ([0-9]+) s$/\1/p' "/test/$name")
   installs=${installs:-0}
   seconds=$((seconds - installs))
   printf '\n%s: exit status %d, %d s after %d s of installs\n' "$*" "$status" "$seconds" "$installs"
@@ -65,20 +56,18 @@ check 'the machine has Node 18 and nothing to build with' bare
 measure demo npm run demo
 check 'npm run demo exits with 0' test "$status" -eq 0
 steps=$(grep -c 'page\.step(' demo/story.ts)
-check "npm run demo shows its $steps steps" test "$(grep -cE '^[0-9]+\. ' /fresh/demo)" -eq "$steps"
+check "npm run demo shows its $steps steps" test "$(grep -cE '^[0-9]+\. ' /test/demo)" -eq "$steps"
 
 measure tests npm test
 check 'npm test exits with 0' test "$status" -eq 0
-check 'npm test has no failure' grep -qE '^[1-9][0-9]* passed, 0 failed, [0-9]+ skipped$' /fresh/tests
+check 'npm test has no failure' grep -qE '^[1-9][0-9]* passed, 0 failed, [0-9]+ skipped$' /test/tests
 in_time="npm test takes less than $LIMIT s after its installs"
 if [ "$seconds" -ge "$LIMIT" ] && [ "$others" -gt "$OTHERS" ]; then
-  skipped=$((skipped + 1))
-  printf 'skipped: %s: it took %d s, but others used %d %% of the machine\n' "$in_time" "$seconds" "$others"
+  skipped "$in_time" "it took $seconds s, but others used $others % of the machine"
 else
   check "$in_time" test "$seconds" -lt "$LIMIT"
 fi
 
 left() { ps -eo user:20,pid,args | awk '$1 ~ /^(sluice|sluice-agent|postgres)$/ { print; found = 1 } END { exit found }'; }
 check 'nothing is left running' left
-
-printf '%d %d %d\n' "$passed" "$failed" "$skipped" >/fresh/result
+touch /test/complete

@@ -77,7 +77,7 @@ export interface Stack {
   /** Runs an agent to its end. `input`: its whole stdin. */
   run(argv: readonly string[], options?: RunOptions & { readonly input?: string }): Promise<Finished>;
   /** `sluice ARGV…` on the host, as root. */
-  sluice(argv: readonly string[], input?: string): Promise<Finished>;
+  sluice(argv: readonly string[], input?: string, env?: NodeJS.ProcessEnv): Promise<Finished>;
   /** Asks the daemon on its control socket. */
   call(method: string, params?: Readonly<Record<string, unknown>>): Promise<unknown>;
   /** Puts another policy in. Rejects with what the daemon says when it is not valid. */
@@ -286,8 +286,8 @@ class RunningStack implements Stack {
     return finished(child);
   }
 
-  sluice(argv: readonly string[], input = ''): Promise<Finished> {
-    return command([...CLI, ...argv], { input, env: { ...process.env, SLUICE_RUN_DIR: this.runDir } });
+  sluice(argv: readonly string[], input = '', env: NodeJS.ProcessEnv = {}): Promise<Finished> {
+    return command([...CLI, ...argv], { input, env: { ...process.env, SLUICE_RUN_DIR: this.runDir, ...env } });
   }
 
   async call(method: string, params: Readonly<Record<string, unknown>> = {}): Promise<unknown> {

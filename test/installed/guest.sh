@@ -13,8 +13,6 @@ fi
 # An emulated processor is ten times slower.
 export SLUICE_LIFE_SECONDS=240
 bash /test/life.sh
-[ -e /test/complete ] || printf 'FAILED: it did not come to its end\n'
-read -r passed failed </test/result
-[ -e /test/complete ] || failed=$((failed + 1))
-printf '\n%d passed, %d failed, 0 skipped\n' "$passed" "$failed"
-[ "$failed" -eq 0 ]
+. /test/tally.sh
+came_of /test
+result

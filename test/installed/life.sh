@@ -1,26 +1,15 @@
 #!/bin/bash
 # The life of sluice on a machine, as its operator leads it, from `apt install` to purge, while an agent tries to get out and
-# somebody outside looks. Runs as root in the booted machine, once for each boot; leaves `PASSED FAILED` in /test/result and
-# its place in /test/stage. /test/old.deb and /test/new.deb are the packages.
+# somebody outside looks. Runs as root in the booted machine, once for each boot; leaves its counts in /test/result
+# and its place in /test/stage. /test/old.deb and /test/new.deb are the packages.
 set -uo pipefail
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 boot=$(cat /proc/sys/kernel/random/boot_id)
 . /test/versions
 
-passed=0 failed=0
-[ ! -e /test/result ] || read -r passed failed </test/result
-check() { # check NAME COMMAND…
-  local name=$1
-  shift
-  if "$@"; then
-    passed=$((passed + 1))
-    printf 'ok: %s\n' "$name"
-  else
-    failed=$((failed + 1))
-    printf 'FAILED: %s\n' "$name"
-  fi
-  printf '%d %d\n' "$passed" "$failed" >/test/result
-}
+# shellcheck source=test/tally.sh
+. /test/tally.sh
+kept /test/result
 within() { # within COMMAND…: true before long?
   local until=$((SECONDS + ${SLUICE_LIFE_SECONDS:-30}))
   until "$@" >/dev/null 2>&1; do
@@ -195,7 +184,8 @@ removed() {
 # That the world sees what gets out: the same agent, which nothing holds.
 unheld() {
   part 'the same agent without sluice'
-  (sleep 1) | PROBER_RATE=200 /test/prober 198.51.100.23 fd00:17::23 5433 5434 198.51.100.18 >/dev/null
+  # It goes on until its input ends.
+  within not no_escape | PROBER_RATE=200 /test/prober 198.51.100.23 fd00:17::23 5433 5434 198.51.100.18 >/dev/null
   check 'gets out' eval '! no_escape >/dev/null'
 }
 
@@ -209,7 +199,7 @@ case $stage in
     part 'a reboot'
     echo 'the payload goes on after a reboot'
     systemctl reboot
-    sleep 600
+    sleep 600 # nothing more in this boot: systemd ends it
     ;;
   upgraded)
     check 'after a reboot it is well' within up

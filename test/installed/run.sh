@@ -18,20 +18,5 @@ starts
 things "$root/test" "$work/packages"
 prepare "$root"
 
-tail -n +1 --sleep-interval=0.2 --follow --pid=$$ "$root/test/said" &
-for boot in first second; do
-  printf '\n== booted, %s time\n' "$boot"
-  # 133: it wants to be booted again.
-  ours timeout 300 "${nspawn[@]}" --boot --private-network </dev/null >>"$work/console" 2>&1 &
-  status=0
-  wait $! || status=$?
-  [ "$status" -eq 133 ] || break
-done
-sleep 0.5 # tail's interval
-read -r passed failed <"$root/test/result" 2>/dev/null || passed=0 failed=0
-if [ ! -e "$root/test/complete" ]; then
-  tail -n 50 "$work/console"
-  printf 'FAILED: it did not come to its end (status %d)\n' "$status"
-  failed=$((failed + 1))
-fi
+lives 300 --private-network
 result

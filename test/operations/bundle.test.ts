@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
@@ -182,6 +192,28 @@ suite('a support bundle', { skip: postgresMissing() ?? stackMissing() ?? false }
   test('is not written over a file that is there, and not by others', async () => {
     const again = await site.stack.sluice(['support-bundle', '-o', archive]);
     assert.deepEqual([again.status, /EEXIST/.test(again.stderr)], [1, true]);
+  });
+
+  test('is written where it was made, whatever takes the place of its name', async () => {
+    // What somebody does who may write in the folder, between the making and the writing: as tar starts.
+    const folder = join(dir, 'anybody');
+    const bundle = join(folder, 'bundle.tar.gz');
+    const victim = join(dir, 'victim');
+    const programs = join(dir, 'programs');
+    mkdirSync(folder);
+    mkdirSync(programs);
+    chmodSync(folder, 0o777);
+    writeFileSync(victim, 'as it was');
+    const swap = `mv ${bundle} ${bundle}.moved && ln -s ${victim} ${bundle}`;
+    const tar = `#!/bin/sh\n${swap}\nPATH=/usr/bin:/bin exec tar "$@"\n`;
+    writeFileSync(join(programs, 'tar'), tar, { mode: 0o755 });
+    const PATH = `${programs}:${process.env.PATH}`;
+    const packed = await site.stack.sluice(['support-bundle', '-o', bundle], '', { PATH });
+    assert.equal(packed.status, 0, packed.stderr);
+    assert.equal(readlinkSync(bundle), victim);
+    assert.equal(readFileSync(victim, 'utf8'), 'as it was');
+    const { stdout, status } = spawnSync('tar', ['-tzf', `${bundle}.moved`], { encoding: 'utf8' });
+    assert.deepEqual([status, stdout.includes('./manifest.json')], [0, true]);
   });
 });
 

@@ -5,36 +5,14 @@ set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 top=$(cd "$here/../.." && pwd -P)
 cd "$top"
-
-passed=0 failed=0 skipped=0
-check() { # check NAME COMMAND…
-  local name=$1
-  shift
-  if "$@"; then
-    passed=$((passed + 1))
-    printf 'ok: %s\n' "$name"
-  else
-    failed=$((failed + 1))
-    printf 'FAILED: %s\n' "$name"
-  fi
-}
-skip() {
-  skipped=$((skipped + 1))
-  printf 'skipped: %s: %s\n' "$1" "$2"
-}
-finish() {
-  printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
-  [ "$failed" -eq 0 ]
-  exit
-}
+what=packages
+# shellcheck source=test/tally.sh
+. test/tally.sh
 not() { ! "$@"; }
 
 if [ -z "${SLUICE_PACKAGE_MOUNTS:-}" ]; then
-  sh setup/ensure.sh package || { skip packages 'what makes them (setup/packages, profile package) could not be installed'; finish; }
-  if ! unshare --mount true 2>/dev/null; then
-    skip packages 'nothing can be mounted here'
-    finish
-  fi
+  sh setup/ensure.sh package || skip 'what makes them (setup/packages, profile package) could not be installed'
+  unshare --mount true 2>/dev/null || skip 'nothing can be mounted here'
   SLUICE_PACKAGE_MOUNTS=1 exec unshare --mount --propagation private bash "$here/run.sh"
 fi
 work=/mnt
@@ -131,7 +109,7 @@ apt-config dump | grep -E '^Acquire::(http|https|Check|Retries|ForceIP|Languages
 for suite in bookworm trixie; do
   root=$work/$suite.root
   mmdebstrap --quiet --mode=root --variant=minbase --aptopt="$work/apt.conf" --dpkgopt=force-unsafe-io "$suite" "$root" "$work/$suite" ||
-    { skip "$suite" 'no Debian could be made: see above'; continue; }
+    { skipped "$suite" 'no Debian could be made: see above'; continue; }
   cp /etc/hosts /etc/resolv.conf "$root/etc/"
   mount -t proc proc "$root/proc"
   cp "$(deb "$(dpkg --print-architecture)")" "$root/tmp/sluice.deb"
@@ -153,4 +131,4 @@ for suite in bookworm trixie; do
   check "$suite: and leaves what was there before" diff "$work/before" "$work/after"
   umount "$root/proc"
 done
-finish
+result

@@ -1,31 +1,16 @@
 #!/bin/bash
-# Runs inside as a unit, once for each boot. Leaves `PASSED FAILED` in /test/result.
+# Runs inside as a unit, once for each boot. Leaves its counts in /test/result.
 set -uo pipefail
 slice=/sys/fs/cgroup/sluice.slice
 sessions=$slice/sluice-agents.slice/sluice-helper.service/sluice/sessions
 
-passed=0 failed=0 skipped=0
-[ ! -e /test/result ] || read -r passed failed skipped </test/result
-tell() { printf '%d %d %d\n' "$passed" "$failed" "$skipped" >/test/result; }
-skipped() { # skipped NAME WHY
-  skipped=$((skipped + 1))
-  printf 'skipped: %s: %s\n' "$1" "$2"
-  tell
-}
-check() { # check NAME COMMAND…
-  local name=$1
-  shift
-  if "$@"; then
-    passed=$((passed + 1))
-    printf 'ok: %s\n' "$name"
-  else
-    failed=$((failed + 1))
-    printf 'FAILED: %s\n' "$name"
-    systemctl --no-pager --lines=0 status sluice-helper sluiced agent 2>&1 | grep -E 'service -|Active:|Status:'
-    journalctl --no-pager --quiet -o short-monotonic -n 12 _SYSTEMD_UNIT=sluiced.service + UNIT=sluiced.service
-    tail -n 3 /test/agent.log
-  fi
-  tell
+# shellcheck source=test/tally.sh
+. /test/tally.sh
+kept /test/result
+look() { # after each failure
+  systemctl --no-pager --lines=0 status sluice-helper sluiced agent 2>&1 | grep -E 'service -|Active:|Status:'
+  journalctl --no-pager --quiet -o short-monotonic -n 12 _SYSTEMD_UNIT=sluiced.service + UNIT=sluiced.service
+  tail -n 3 /test/agent.log
 }
 within() { # within COMMAND…: true before long?
   local until=$((SECONDS + 30))
@@ -62,7 +47,7 @@ remember() {
   sluice audit -n 200 -o json >/test/acknowledged
 }
 new_daemon() { local now; now=$(main_pid sluiced); [ "$now" != 0 ] && [ "$now" != "$pid" ] && up; }
-kept() { ! grep -vxFf <(sluice audit -n 5000 -o json) /test/acknowledged && sluice verify; }
+acknowledged() { ! grep -vxFf <(sluice audit -n 5000 -o json) /test/acknowledged && sluice verify; }
 evaluate() { kill -USR1 "$(main_pid sluiced)" && within /usr/lib/sluice/bin/node /test/evaluate.mjs "$1"; }
 # Was the last connection one that the kernel had said something of?
 attributed() { sluice audit TYPE=flow.start TYPE=fault -n 1 -o json | grep -q '"error":"FLOW_NO_RESOURCE"'; }
@@ -183,7 +168,7 @@ if [ ! -e /test/booted ]; then
   check 'the agent goes on in the same session' within agent_says CLOSED
   check 'no connection was refused while sluiced was started again' test "$(refusals)" -eq "$before"
   check 'and those that waited are known to it' attributed
-  check 'and nothing of the audit is lost' kept
+  check 'and nothing of the audit is lost' acknowledged
   systemctl stop sluiced
   empty
   check 'stopped for good, agents are refused by the kernel' within agent_says ECONNREFUSED
@@ -195,21 +180,21 @@ if [ ! -e /test/booted ]; then
   remember
   kill -STOP "$pid"
   check 'one that is stopped is started again' within new_daemon
-  check 'and nothing of the audit is lost' kept
+  check 'and nothing of the audit is lost' acknowledged
   remember
   evaluate 'for (;;);'
   check 'one whose event loop is blocked is started again' within new_daemon
-  check 'and nothing of the audit is lost' kept
+  check 'and nothing of the audit is lost' acknowledged
   if [ -e /sys/fs/cgroup/sluice.slice/sluiced.service/memory.high ]; then
     remember
     evaluate 'globalThis.kept = []; setInterval(() => kept.push(Buffer.alloc(4 << 20, 1)), 50)'
     check 'one that leaks is started again' within new_daemon
     check 'after it said so' eval 'sluice audit -o json ERROR=MEMORY_LIMIT | grep -q "slowed down"'
-    check 'and nothing of the audit is lost' kept
+    check 'and nothing of the audit is lost' acknowledged
     remember
     evaluate 'globalThis.kept = []; for (;;) kept.push(Buffer.alloc(4 << 20, 1))'
     check 'one that takes all memory at once is started again' within new_daemon
-    check 'and nothing of the audit is lost' kept
+    check 'and nothing of the audit is lost' acknowledged
   else
     skipped 'one that leaks is started again' 'cgroup v2 has no memory controller here'
     skipped 'one that takes all memory at once is started again' 'cgroup v2 has no memory controller here'

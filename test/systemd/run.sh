@@ -17,7 +17,7 @@ mkdir -p "$root/test"
 chmod 777 "$root/test"
 printf '{"resolvers": ["127.0.0.1:53"]}\n' >"$root/etc/sluice/sluiced.json"
 cp "$here/policy.yaml" "$root/etc/sluice/policy/"
-cp "$here/inside.sh" "$here/probe.py" "$here/witness.py" "$here/evaluate.mjs" "$root/test/"
+cp "$top/test/tally.sh" "$here/inside.sh" "$here/probe.py" "$here/witness.py" "$here/evaluate.mjs" "$root/test/"
 cp "$here/units/"*.service "$root/etc/systemd/system/"
 # override UNIT LINE…
 override() {
@@ -29,22 +29,7 @@ override sluiced.service 'WatchdogSec=6s' 'ExecStartPre='
 if [ -n "${SLUICE_SYSTEMD_WITHOUT:-}" ]; then
   override sluice-helper.service 'ExecStart=' "ExecStart=/usr/lib/sluice/sluice-helper --delegated $SLUICE_SYSTEMD_WITHOUT"
 fi
-touch "$root/test/said"
 systemctl --root="$root" --quiet enable test.service witness.service sluice-helper.service sluiced.service
 
-tail -n +1 --sleep-interval=0.2 --follow --pid=$$ "$root/test/said" &
-for boot in first second; do
-  printf '\n== booted, %s time\n' "$boot"
-  ours timeout 300 "${nspawn[@]}" --boot --private-network "${binds[@]}" </dev/null >>"$work/console" 2>&1 &
-  status=0
-  wait $! || status=$?
-  [ "$status" -eq 133 ] || break
-done
-sleep 0.5 # tail's interval
-read -r passed failed skipped <"$root/test/result" 2>/dev/null || passed=0 failed=0 skipped=0
-if [ ! -e "$root/test/complete" ]; then
-  tail -n 50 "$work/console"
-  printf 'FAILED: it did not come to its end (status %d)\n' "$status"
-  failed=$((failed + 1))
-fi
-result "$skipped"
+lives 300 --private-network "${binds[@]}"
+result

@@ -5,7 +5,7 @@ set -u
 cat /sys/kernel/security/lsm; echo
 uname -r
 export PATH=$PWD/node_modules/node/bin:$PATH
-# As installed in test/systemd, whose units are taken.
+# As in test/reboot, whose units are taken.
 ln -s "$PWD" /sluice
 mkdir -p /etc/sluice/policy build/js/build
 ln -s ../../native build/js/build/native
@@ -20,7 +20,7 @@ printf '{"library": "/sluice/build/native/libsluice.so", "policy": ["/etc/sluice
 cp test/systemd/policy.yaml /etc/sluice/policy/
 echo 'nameserver 192.0.2.53' >/etc/resolv.conf
 [ -s /etc/hosts ] || printf '127.0.0.1 localhost\n::1 localhost\n' >/etc/hosts
-cp test/systemd/units/sluice-helper.service test/systemd/units/sluiced.service /etc/systemd/system/
+cp test/reboot/units/sluice-helper.service test/reboot/units/sluiced.service /etc/systemd/system/
 systemctl daemon-reload
 systemctl start sluice-helper sluiced
 

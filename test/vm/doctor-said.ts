@@ -5,30 +5,10 @@
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { z } from 'zod';
 import { GUARANTEES } from '../../daemon/cli/doctor/guarantees.ts';
+import { FINDINGS, type Findings, find } from '../doctor/findings.ts';
 
 const [tableFile = '', tableStatus = '', jsonFile = '', jsonStatus = '', openFile = ''] = process.argv.slice(2);
-
-const FINDINGS = z.array(
-  z.strictObject({
-    guarantee: z.string(),
-    says: z.string(),
-    required: z.boolean(),
-    held: z.boolean().nullable(),
-    by: z.array(z.string()),
-    needs: z.string().nullable(),
-    tried: z.array(
-      z.strictObject({
-        name: z.string(),
-        escaped: z.boolean(),
-        how: z.string().min(1),
-        sent: z.literal(true).optional(),
-        untried: z.literal(true).optional(),
-      }),
-    ),
-  }),
-);
 
 /** Hooks of guarantees that a kernel without BPF LSM holds otherwise. */
 const BY_LSM = {
@@ -56,12 +36,8 @@ function check(name: string, holds: () => void): void {
 }
 
 const table = readFileSync(tableFile, 'utf8');
-let found: z.infer<typeof FINDINGS> = [];
-const finding = (name: string) => {
-  const one = found.find(({ guarantee }) => guarantee === name);
-  assert.ok(one, `there is no row for ${name}`);
-  return one;
-};
+let found: Findings = [];
+const finding = (name: string) => find(found, name);
 
 check('the JSON is a list of {guarantee, says, required, held, by, needs, tried}', () => {
   found = FINDINGS.parse(JSON.parse(readFileSync(jsonFile, 'utf8')));
