@@ -56,8 +56,9 @@ approve() { as boss sluice approvals approve "$(held)"; }
 agent_main() { systemctl show --property=MainPID --value sluice-agent@prober; }
 goes_on() { # goes_on: does the agent make tries?
   local before
+  within eval '[ -n "$(tries)" ]' || return
   before=$(tries)
-  [ -n "$before" ] && within eval "[ \"\$(tries)\" -gt $before ]"
+  within eval "[ \"\$(tries)\" -gt $before ]"
 }
 governed() { # governed: what an agent's psql comes to
   local said
