@@ -30,7 +30,7 @@ struct {
 
 static const struct sluice_refusal no_refusal;
 
-static __always_inline __u16 refusal_turn(void)
+static __always_inline __u8 refusal_turn(void)
 {
 	return (bpf_ktime_get_ns() >> SLUICE_TURN_BITS) & 1;
 }
@@ -73,14 +73,15 @@ static __always_inline struct sluice_refusal *count_refusal(struct sluice_refusa
 	return fresh ? entry : NULL;
 }
 
-/* May this session have an entry for one more name in this turn? */
-static __always_inline int has_room_for_name(__u64 session, __u16 turn)
+/* May this session have an entry for one more of this kind in this turn? */
+static __always_inline int has_room(__u64 session, __u8 turn, __u16 kind)
 {
 	struct sluice_refusal_key names = {.kind = SLUICE_REFUSED_NAMES, .turn = turn};
 	struct sluice_refusal *entry;
 	int fresh;
 
 	names.name.session = session;
+	names.detail[0] = kind;
 	entry = refusal_entry(&names, &fresh);
 	return entry && __sync_fetch_and_add(&entry->count, 1) < SLUICE_REFUSED_NAMES_MAX;
 }
@@ -94,8 +95,8 @@ static __always_inline void refused_unix(struct sluice_refusal_key *key)
 	key->name.session = session;
 	key->kind = SLUICE_REFUSED_UNIX;
 	key->turn = refusal_turn();
-	if (!bpf_map_lookup_elem(&refusals, key) && !has_room_for_name(session, key->turn)) {
-		key->kind = SLUICE_REFUSED_UNIX_MORE;
+	if (!bpf_map_lookup_elem(&refusals, key) && !has_room(session, key->turn, key->kind)) {
+		key->further = 1;
 		key->name.length = 0;
 		__builtin_memset(key->name.name, 0, sizeof(key->name.name));
 	}

@@ -16,7 +16,8 @@ const SESSION: Session = {
   startedAt: 0,
 };
 const FIRST = { pid: 4242, uid: 70_003, cgroupId: 77n, comm: 'agent', exe: '/usr/bin/agent', address: '', port: 0 };
-const socket = (name: string, count = 1): KernelRefusal => ({ kind: 'unix', name, count, first: FIRST });
+const COMMON = { further: false, detail: [0, 0, 0], name: '', count: 1, first: FIRST } as const;
+const socket = (name: string, count = 1): KernelRefusal => ({ ...COMMON, kind: 'unix', name, count });
 
 function begin(running: readonly Session[] = [SESSION]) {
   const events: EventInput[] = [];
@@ -50,7 +51,7 @@ const WHOSE = {
 test('a refused socket is an operation that says whose it was, and how often', () => {
   const { events, state, refusals } = begin();
   state.next = [socket('/run/docker.sock'), socket('@tracer', 5000), socket('@open'), socket('')];
-  state.next.push({ kind: 'further unix', name: '', count: 12, first: FIRST });
+  state.next.push({ ...COMMON, kind: 'unix', further: true, count: 12 });
   refusals.look();
   const common = {
     type: 'operation',
@@ -86,10 +87,7 @@ test('what goes beyond a limit is a fault with where the first was to go', () =>
   const { events, state, refusals } = begin();
   const first = { ...FIRST, address: '198.51.100.23', port: 5433 };
   state.next = (['connections', 'datagrams', 'session'] as const).map((kind, i) => ({
-    kind,
-    name: '',
-    count: i + 1,
-    first,
+    ...{ ...COMMON, kind, count: i + 1, first },
   }));
   refusals.look();
   assert.deepEqual(

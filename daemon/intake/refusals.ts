@@ -5,6 +5,7 @@
 import type { Decision } from '../core/decision.ts';
 import type { EventFields, EventInput, Recorder } from '../core/event.ts';
 import type { Principal, Session } from '../core/principal.ts';
+import { attempted } from './attempts.ts';
 import type { Kernel, KernelRefusal } from './kernel.ts';
 
 export interface RefusalsOptions {
@@ -84,7 +85,6 @@ function eventOf(refusal: KernelRefusal, session: Session | null, options: Refus
   const to = { address: first.address, port: first.port };
   switch (kind) {
     case 'unix':
-    case 'further unix':
       return { type: 'operation', ...about, ...socketOf(refusal, session, options) };
     case 'connections': {
       const message = `the kernel refused ${times(count, 'connection')}: the session has as many open as one may have`;
@@ -98,13 +98,15 @@ function eventOf(refusal: KernelRefusal, session: Session | null, options: Refus
       const message = `the kernel refused ${times(count, 'connection')}: it has no room to count those of another session`;
       return { type: 'fault', ...about, ...to, decision: 'deny', error: 'FLOW_LIMIT', message };
     }
+    default:
+      return { type: 'fault', ...about, ...to, decision: 'deny', error: 'KERNEL_REFUSED', message: attempted(refusal) };
   }
 }
 
-function socketOf({ kind, name }: KernelRefusal, session: Session | null, { decide }: RefusalsOptions): EventFields {
+function socketOf({ further, name }: KernelRefusal, session: Session | null, { decide }: RefusalsOptions): EventFields {
   const common = { protocol: 'unix', verb: 'CONNECT', decision: 'deny', error: 'SOCKET_REFUSED' } as const;
-  if (kind === 'further unix' || name === '') {
-    const what = kind === 'unix' ? 'a socket without a name' : 'further sockets';
+  if (further || name === '') {
+    const what = further ? 'further sockets' : 'a socket without a name';
     const accesses = [{ effect: 'network' as const }];
     return { ...common, text: `CONNECT ${what}`, accesses, message: `sluice: ${what} of the host's` };
   }
