@@ -844,3 +844,31 @@ int daemon_sock_create(struct bpf_sock *ctx)
 		bpf_sk_storage_get(&listeners, ctx, &one, BPF_SK_STORAGE_GET_F_CREATE);
 	return PASS;
 }
+
+/*
+ * A call that the launcher's filter refused, counted for the process that answers it (launch/answer.c). Here, as in user
+ * space neither the turn nor the count could be kept in one step.
+ */
+SEC("syscall")
+int refused_call(struct sluice_refused_call *call)
+{
+	struct sluice_refusal_key key = {};
+	struct sluice_refusal *entry;
+
+	__builtin_memcpy(&key, &call->key, sizeof(key));
+	if (call->tell) {
+		entry = bpf_map_lookup_elem(&refusals, &key);
+		if (entry)
+			__builtin_memcpy(&entry->first, &call->first, sizeof(entry->first));
+		return 0;
+	}
+	key.turn = refusal_turn();
+	if (!bpf_map_lookup_elem(&refusals, &key) && !has_room(key.name.session, key.turn, key.kind)) {
+		key.further = 1;
+		__builtin_memset(key.detail, 0, sizeof(key.detail));
+	}
+	call->key.turn = key.turn;
+	call->key.further = key.further;
+	__builtin_memcpy(call->key.detail, key.detail, sizeof(key.detail));
+	return count_refusal(&key) != NULL;
+}

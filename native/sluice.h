@@ -125,7 +125,7 @@ enum sluice_refusal_kind {
 	SLUICE_REFUSED_BIND,	  /* bind(): type and protocol of the socket */
 	SLUICE_REFUSED_PACKET,	  /* a packet: 0 on its way out or 1 in, protocol of IP or SLUICE_UNREADABLE */
 	SLUICE_REFUSED_HOOK,	  /* what else a program of lsm.bpf.c refuses: enum sluice_hook, and what stands there */
-	SLUICE_REFUSED_SYSCALL,	  /* a call that the launcher's filter refuses: its number, its first and its second argument */
+	SLUICE_REFUSED_SYSCALL,	  /* a call that the launcher's filter refuses: enum sluice_call, and what stands there */
 	SLUICE_REFUSED_NAMES,	  /* none: counts the entries of the kind `detail[0]` of the session in a turn */
 };
 
@@ -150,6 +150,49 @@ enum sluice_hook {
 	SLUICE_HOOK_MOVE_MOUNT,
 	SLUICE_HOOK_USERNS_CREATE,
 };
+
+/* System calls by a number of our own, as each architecture has others, and the arguments that tell what was wanted. */
+enum sluice_call {
+	SLUICE_CALL_FOREIGN = 1, /* of another ABI: AUDIT_ARCH_*, number (of x32, which has no such name, with its bit) */
+	SLUICE_CALL_SOCKET,	 /* family, protocol */
+	SLUICE_CALL_SOCKETPAIR,	 /* family, protocol */
+	SLUICE_CALL_CLONE,	 /* flags */
+	SLUICE_CALL_UNSHARE,	 /* flags */
+	SLUICE_CALL_SETNS,	 /* flags */
+	SLUICE_CALL_PTRACE,	 /* request */
+	SLUICE_CALL_PROCESS_VM_READV,
+	SLUICE_CALL_PROCESS_VM_WRITEV,
+	SLUICE_CALL_PIDFD_GETFD,
+	SLUICE_CALL_ADD_KEY,
+	SLUICE_CALL_REQUEST_KEY,
+	SLUICE_CALL_KEYCTL, /* operation */
+	SLUICE_CALL_USERFAULTFD,
+	SLUICE_CALL_PERF_EVENT_OPEN,
+	SLUICE_CALL_MOUNT,
+	SLUICE_CALL_UMOUNT2,
+	SLUICE_CALL_PIVOT_ROOT,
+	SLUICE_CALL_FSOPEN,
+	SLUICE_CALL_FSPICK,
+	SLUICE_CALL_FSCONFIG,
+	SLUICE_CALL_FSMOUNT,
+	SLUICE_CALL_MOVE_MOUNT,
+	SLUICE_CALL_OPEN_TREE,
+	SLUICE_CALL_OPEN_TREE_ATTR,
+	SLUICE_CALL_MOUNT_SETATTR,
+	SLUICE_CALL_OPEN_BY_HANDLE_AT,
+	SLUICE_CALL_INIT_MODULE,
+	SLUICE_CALL_FINIT_MODULE,
+	SLUICE_CALL_DELETE_MODULE,
+	SLUICE_CALL_KEXEC_LOAD,
+	SLUICE_CALL_KEXEC_FILE_LOAD,
+	SLUICE_CALL_IO_URING_SETUP, /* entries */
+	SLUICE_CALL_IO_URING_ENTER,
+	SLUICE_CALL_IO_URING_REGISTER,
+	SLUICE_CALL_BPF,     /* command */
+	SLUICE_CALL_IOCTL,   /* request */
+	SLUICE_CALL_SECCOMP, /* operation, flags */
+};
+#define SLUICE_X32_BIT 0x40000000U /* __X32_SYSCALL_BIT */
 
 #define SLUICE_UNREADABLE 0xffff /* protocol of a packet that is neither IPv4 nor IPv6, or not whole */
 #define SLUICE_DETAILS 3
@@ -179,9 +222,21 @@ struct sluice_refused {
 	struct sluice_refusal refusal;
 };
 
+/*
+ * What sluice-launch, where it answers a refused call, hands to the program `refused_call`, which counts it. The program
+ * returns 1 when it was the first of the turn: then it is called again with `tell` and `first`, for the same turn.
+ */
+struct sluice_refused_call {
+	struct sluice_refusal_key key;
+	struct sluice_origin first;
+	__u32 tell;
+	__u8 pad[4];
+};
+
 #ifndef __VMLINUX_H__
 _Static_assert(sizeof(struct sluice_refusal_key) == 136, "layout of sluice_refusal_key");
 _Static_assert(sizeof(struct sluice_refusal) == 352, "layout of sluice_refusal");
+_Static_assert(sizeof(struct sluice_refused_call) == 488, "layout of sluice_refused_call");
 _Static_assert(sizeof(struct sluice_unix_name) == 120, "layout of sluice_unix_name");
 _Static_assert(sizeof(struct sluice_origin) == 344, "layout of sluice_origin");
 _Static_assert(offsetof(struct sluice_origin, cgroup_id) == 16, "layout of sluice_origin");

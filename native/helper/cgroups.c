@@ -111,7 +111,7 @@ bool cgroups_current(const struct cgroups *cg)
 
 int cgroups_find(struct cgroups *cg, const char *root, const char *name, bool delegated)
 {
-	cg->base = cg->daemon = cg->sessions = -1;
+	cg->base = cg->daemon = cg->sessions = cg->answers = -1;
 	if (snprintf(cg->name, sizeof cg->name, "%s", name) >= (int)sizeof cg->name || !*name || *name == '.' ||
 	    strchr(name, '/'))
 		return FAULT("--name %s is no name for a cgroup: one path component of at most 63 bytes", name);
@@ -150,6 +150,7 @@ static int open_all(struct cgroups *cg, bool make)
 	if (cg->base >= 0) {
 		cg->daemon = open_child(cg->base, "daemon", make);
 		cg->sessions = open_child(cg->base, "sessions", make);
+		cg->answers = open_child(cg->base, "answers", make);
 	}
 	close(root);
 	return 0;
@@ -159,8 +160,8 @@ int cgroups_open(struct cgroups *cg)
 {
 	if (open_all(cg, true) < 0)
 		return -1;
-	if (cg->base < 0 || cg->daemon < 0 || cg->sessions < 0)
-		return FAULT_ERRNO("cannot make the cgroups %s%s/{daemon,sessions}", cg->mount, cg->path);
+	if (cg->base < 0 || cg->daemon < 0 || cg->sessions < 0 || cg->answers < 0)
+		return FAULT_ERRNO("cannot make the cgroups %s%s/{daemon,sessions,answers}", cg->mount, cg->path);
 	return 0;
 }
 
@@ -173,7 +174,7 @@ int cgroups_open_existing(struct cgroups *cg)
 
 void cgroups_close(struct cgroups *cg)
 {
-	int *fds[] = {&cg->sessions, &cg->daemon, &cg->base};
+	int *fds[] = {&cg->answers, &cg->sessions, &cg->daemon, &cg->base};
 
 	for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
 		if (*fds[i] >= 0)
@@ -185,7 +186,7 @@ void cgroups_close(struct cgroups *cg)
 int cgroups_remove(struct cgroups *cg)
 {
 	char path[2 * PATH_MAX + 16];
-	static const char *const parts[] = {"/sessions", "/daemon", ""};
+	static const char *const parts[] = {"/answers", "/sessions", "/daemon", ""};
 
 	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
 		snprintf(path, sizeof path, "%s%s%s", cg->mount, cg->path, parts[i]);
@@ -217,7 +218,7 @@ int session_open(const struct cgroups *cg, const char *id)
 	return open_child(cg->sessions, id, false);
 }
 
-static int is_populated(int dirfd, bool *populated)
+int cgroup_populated(int dirfd, bool *populated)
 {
 	char text[256];
 	int fd = openat(dirfd, "cgroup.events", O_RDONLY | O_CLOEXEC);
@@ -263,7 +264,7 @@ static int describe(int fd, const char *id, struct session *out)
 		return -1;
 	out->cgroup_id = cgroup_id(fd);
 	memcpy(out->id, id, sizeof out->id);
-	return is_populated(fd, &out->populated);
+	return cgroup_populated(fd, &out->populated);
 }
 
 int session_find(const struct cgroups *cg, const char *id, struct session *out)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The cgroups of sluice: NAME/daemon, NAME/sessions and one child of it per session. */
+/*
+ * The cgroups of sluice: NAME/daemon, NAME/sessions and one child of it per session, NAME/answers and one child of it per
+ * process that answers a session's filter.
+ */
 #ifndef CGROUPS_H
 #define CGROUPS_H
 
@@ -19,6 +22,7 @@ struct cgroups {
 	int base;             /* directory descriptors */
 	int daemon;
 	int sessions;
+	int answers;
 };
 
 struct session {
@@ -56,6 +60,8 @@ int session_make(const struct cgroups *cg, const char *id, uid_t owner, uid_t ag
 int session_open(const struct cgroups *cg, const char *id);
 /* Calls `each` for every session; returns the number of them. */
 int session_each(const struct cgroups *cg, void (*each)(const struct session *, void *), void *context);
+/* Is a process in the cgroup? -1 with errno. */
+int cgroup_populated(int dirfd, bool *populated);
 /* Kills everything in the cgroup; -1 with errno. */
 int cgroup_kill(int dirfd);
 /* Moves a process; -1 with errno. */
