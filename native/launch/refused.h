@@ -75,7 +75,7 @@ enum { NONE = -1 };
 	X(SYS_clone, CLONE, EPERM, 0, NONE)                     \
 	X(SYS_unshare, UNSHARE, EPERM, 0, NONE)                 \
 	X(SYS_ptrace, PTRACE, EPERM, 0, NONE)                   \
-	X(SYS_io_uring_setup, IO_URING_SETUP, ENOSYS, 0, NONE)  \
+	X(SYS_io_uring_setup, IO_URING_SETUP, ENOSYS, NONE, NONE) \
 	X(SYS_ioctl, IOCTL, EPERM, 1, NONE)                     \
 	X(SYS_seccomp, SECCOMP, EBUSY, 0, 1)
 
