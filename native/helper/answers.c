@@ -19,13 +19,18 @@
 
 enum { NAME_BYTES = SLUICE_SESSION_LEN + 8, REMOVE_TRIES = 250, SOME_TIME_NS = 20000000 };
 
-/* A cgroup that has no process yet, or none any more and is not looked at: made here, so that nobody else has it. */
-static int make_cgroup(const struct cgroups *cg, const char *id, char name[NAME_BYTES])
+static int open_cgroup(int dir, const char *name)
+{
+	return openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* The first that is free; those of processes that have ended are until they were looked at. */
+static int make_cgroup(int dir, const char *id, char name[NAME_BYTES])
 {
 	for (int n = 0; n < ANSWERS_MAX; n++) {
 		snprintf(name, NAME_BYTES, "%.32s-%d", id, n);
-		if (mkdirat(cg->answers, name, 0755) == 0)
-			return openat(cg->answers, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (mkdirat(dir, name, 0755) == 0)
+			return open_cgroup(dir, name);
 		if (errno != EEXIST)
 			return -1;
 	}
@@ -37,67 +42,41 @@ int answers_start(const struct cgroups *cg, const struct spawn_options *options,
 		  int counter)
 {
 	char name[NAME_BYTES];
-	int cgroup = make_cgroup(cg, session->id, name), saved;
+	int dir = cgroups_answers(cg, true), saved;
+	int cgroup = dir < 0 ? -1 : make_cgroup(dir, session->id, name);
 	pid_t pid = cgroup < 0 ? -1 : spawn_answer(options, session, connection, counter, cgroup);
+	int status = pid < 0 ? -1 : cgroup_enter(cgroup, pid);
 
-	if (pid < 0 || cgroup_enter(cgroup, pid) < 0) {
-		saved = errno;
-		if (pid > 0)
-			kill(pid, SIGKILL);
-		if (cgroup >= 0) {
-			close(cgroup);
-			(void)unlinkat(cg->answers, name, AT_REMOVEDIR); /* else the next look does */
-		}
-		errno = saved;
-		return -1;
-	}
-	close(cgroup);
-	return 0;
+	saved = errno;
+	if (status < 0 && pid > 0)
+		kill(pid, SIGKILL);
+	if (status < 0 && cgroup >= 0)
+		(void)unlinkat(dir, name, AT_REMOVEDIR); /* else the next look does */
+	if (cgroup >= 0)
+		close(cgroup);
+	if (dir >= 0)
+		close(dir);
+	errno = saved;
+	return status;
 }
 
-static void look_at(const struct cgroups *cg, const char *name, void (*report)(void *, const char *), void *context)
+/* Calls `each` for the cgroup of every one; how many there are, or -1. */
+static int each_answer(const struct cgroups *cg, void (*each)(int dir, const char *name, void *), void *context)
 {
-	char id[SLUICE_SESSION_LEN + 1], mark, text[160];
-	struct session session;
-	bool populated, lives;
-	int fd = openat(cg->answers, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	snprintf(id, sizeof id, "%.32s", name);
-	/* First the session: one that has ended since is none that goes on without answers. */
-	lives = session_find(cg, id, &session) == 0;
-	if (cgroup_populated(fd, &populated) == 0) {
-		if (!populated && lives && session.populated && fgetxattr(fd, ANSWER_DONE, &mark, 1) != 1) {
-			snprintf(text, sizeof text,
-				 "what answers the filter of session %s was ended: what it refuses stays refused, and is not on record", id);
-			report(context, text);
-		}
-		/* One that has no session any more may hold for processes that were never in it. */
-		if (populated && !lives)
-			cgroup_kill(fd);
-		if (!populated)
-			(void)unlinkat(cg->answers, name, AT_REMOVEDIR);
-	}
-	close(fd);
-}
-
-/* Calls `each` for every cgroup of an answering process; how many there are, or -1. */
-static int each_answer(const struct cgroups *cg, void (*each)(const char *name, void *), void *context)
-{
-	int copy = openat(cg->answers, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), count = 0;
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	int fd = cgroups_answers(cg, false), count = 0;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 
 	if (!dir) {
-		if (copy >= 0)
-			close(copy);
-		return -1;
+		count = fd < 0 && errno == ENOENT ? 0 : -1;
+		if (fd >= 0)
+			close(fd);
+		return count;
 	}
 	while ((entry = readdir(dir))) {
 		if (entry->d_type != DT_DIR || *entry->d_name == '.')
 			continue;
-		each(entry->d_name, context);
+		each(dirfd(dir), entry->d_name, context);
 		count++;
 	}
 	closedir(dir);
@@ -110,11 +89,31 @@ struct watching {
 	void *context;
 };
 
-static void watch_one(const char *name, void *context)
+static void watch_one(int dir, const char *name, void *context)
 {
 	const struct watching *w = context;
+	char id[SLUICE_SESSION_LEN + 1], mark, text[160];
+	struct session session;
+	bool populated, lives;
+	int fd = open_cgroup(dir, name);
 
-	look_at(w->cg, name, w->report, w->context);
+	if (fd < 0)
+		return;
+	snprintf(id, sizeof id, "%.32s", name);
+	/* First the answers, then the session: who ends by itself does so after the last process of the session. */
+	if (cgroup_populated(fd, &populated) == 0) {
+		lives = session_find(w->cg, id, &session) == 0;
+		if (!populated && lives && session.populated && fgetxattr(fd, ANSWER_DONE, &mark, 1) != 1) {
+			snprintf(text, sizeof text, "what answers a filter of session %s was ended: its calls stay refused, off the record", id);
+			w->report(w->context, text);
+		}
+		/* Without a session it can only be for processes that were never in it. */
+		if (populated && !lives)
+			cgroup_kill(fd);
+		if (!populated)
+			(void)unlinkat(dir, name, AT_REMOVEDIR);
+	}
+	close(fd);
 }
 
 void answers_watch(const struct cgroups *cg, void (*report)(void *, const char *), void *context)
@@ -124,26 +123,26 @@ void answers_watch(const struct cgroups *cg, void (*report)(void *, const char *
 	(void)each_answer(cg, watch_one, &w);
 }
 
-static void remove_one(const char *name, void *context)
+static void remove_one(int dir, const char *name, void *context)
 {
-	const struct cgroups *cg = context;
-	int fd = openat(cg->answers, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = open_cgroup(dir, name);
 
+	(void)context;
 	if (fd < 0)
 		return;
 	cgroup_kill(fd);
 	close(fd);
-	(void)unlinkat(cg->answers, name, AT_REMOVEDIR);
+	(void)unlinkat(dir, name, AT_REMOVEDIR);
 }
 
 int answers_remove(const struct cgroups *cg)
 {
 	const struct timespec some_time = {0, SOME_TIME_NS};
 
-	for (int i = 0; cg->answers >= 0 && i < REMOVE_TRIES; i++) {
-		if (each_answer(cg, remove_one, (void *)(uintptr_t)cg) == 0)
+	for (int i = 0; cg->base >= 0 && i < REMOVE_TRIES; i++) {
+		if (each_answer(cg, remove_one, NULL) == 0)
 			return 0;
 		nanosleep(&some_time, NULL);
 	}
-	return cg->answers < 0 ? 0 : FAULT("processes that answer the filters of sessions do not die");
+	return cg->base < 0 ? 0 : FAULT("processes that answer the filters of sessions do not die");
 }

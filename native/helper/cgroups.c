@@ -111,7 +111,7 @@ bool cgroups_current(const struct cgroups *cg)
 
 int cgroups_find(struct cgroups *cg, const char *root, const char *name, bool delegated)
 {
-	cg->base = cg->daemon = cg->sessions = cg->answers = -1;
+	cg->base = cg->daemon = cg->sessions = -1;
 	if (snprintf(cg->name, sizeof cg->name, "%s", name) >= (int)sizeof cg->name || !*name || *name == '.' ||
 	    strchr(name, '/'))
 		return FAULT("--name %s is no name for a cgroup: one path component of at most 63 bytes", name);
@@ -150,7 +150,6 @@ static int open_all(struct cgroups *cg, bool make)
 	if (cg->base >= 0) {
 		cg->daemon = open_child(cg->base, "daemon", make);
 		cg->sessions = open_child(cg->base, "sessions", make);
-		cg->answers = open_child(cg->base, "answers", make);
 	}
 	close(root);
 	return 0;
@@ -160,8 +159,8 @@ int cgroups_open(struct cgroups *cg)
 {
 	if (open_all(cg, true) < 0)
 		return -1;
-	if (cg->base < 0 || cg->daemon < 0 || cg->sessions < 0 || cg->answers < 0)
-		return FAULT_ERRNO("cannot make the cgroups %s%s/{daemon,sessions,answers}", cg->mount, cg->path);
+	if (cg->base < 0 || cg->daemon < 0 || cg->sessions < 0)
+		return FAULT_ERRNO("cannot make the cgroups %s%s/{daemon,sessions}", cg->mount, cg->path);
 	return 0;
 }
 
@@ -174,13 +173,18 @@ int cgroups_open_existing(struct cgroups *cg)
 
 void cgroups_close(struct cgroups *cg)
 {
-	int *fds[] = {&cg->answers, &cg->sessions, &cg->daemon, &cg->base};
+	int *fds[] = {&cg->sessions, &cg->daemon, &cg->base};
 
 	for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
 		if (*fds[i] >= 0)
 			close(*fds[i]);
 		*fds[i] = -1;
 	}
+}
+
+int cgroups_answers(const struct cgroups *cg, bool make)
+{
+	return open_child(cg->base, "answers", make);
 }
 
 int cgroups_remove(struct cgroups *cg)

@@ -22,7 +22,6 @@ struct cgroups {
 	int base;             /* directory descriptors */
 	int daemon;
 	int sessions;
-	int answers;
 };
 
 struct session {
@@ -47,6 +46,8 @@ int cgroups_open(struct cgroups *cg);
 /* Opens what is there; returns 1 when the base is not. For --detach. */
 int cgroups_open_existing(struct cgroups *cg);
 void cgroups_close(struct cgroups *cg);
+/* NAME/answers, opened anew each time: nothing is attached to it, so that it may go and come. -1 with errno. */
+int cgroups_answers(const struct cgroups *cg, bool make);
 /* Removes the (empty) directories of sluice. */
 int cgroups_remove(struct cgroups *cg);
 

@@ -15,6 +15,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -280,11 +281,15 @@ static int end(void)
 
 int answer(const struct launch *l)
 {
+	static const int IGNORED[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE};
 	int listener, proc, received;
 
 	if (close_descriptors_from(ANSWER_CGROUP + 1) < 0)
 		return FAILED;
 	setsid();
+	/* It goes with the last process of the session, whoever else is told to end. */
+	for (size_t i = 0; i < sizeof IGNORED / sizeof *IGNORED; i++)
+		(void)signal(IGNORED[i], SIG_IGN);
 	proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (proc < 0) {
 		LOG("cannot answer for the filter of session %s: %s", l->session, strerror(errno));
