@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { attempted } from './attempts.ts';
+import { attempted, verbOf } from './attempts.ts';
 import { CALLS, refusedCall } from './calls.ts';
 
 const HEADER = readFileSync(join(import.meta.dirname, '../../native/sluice.h'), 'utf8');
@@ -47,8 +47,12 @@ test('a call is told as its manual page writes it, with the argument that says w
 test('who refused it is said as well, and when there were too many kinds to tell', () => {
   const first = { pid: 4242, uid: 70_003, cgroupId: 77n, comm: 'agent', exe: '/usr/bin/agent', address: '::', port: 0 };
   const refusal = { kind: 'syscall', name: '', count: 3, first } as const;
-  const packet = attempted({ ...refusal, further: false, detail: [2, 17, 768] });
-  assert.equal(packet, 'the system call filter refused socket(AF_PACKET)');
-  const further = attempted({ ...refusal, further: true, detail: [0, 0, 0] });
-  assert.equal(further, 'the system call filter refused further calls');
+  for (const [further, detail, verb, text] of [
+    [false, [2, 17, 768], 'socket', "the launcher's filter refused socket(AF_PACKET)"],
+    [false, [1, 0x40000003, 5], 'syscall', "the launcher's filter refused system call 5 of 32-bit x86"],
+    [true, [0, 0, 0], 'syscall', "the kernel refused further system calls, by the launcher's filter"],
+  ] as const) {
+    const each = { ...refusal, further, detail };
+    assert.deepEqual([verbOf(each), attempted(each)], [verb, text]);
+  }
 });

@@ -2,7 +2,17 @@
 
 /** `enum sluice_call` of native/sluice.h, from 1. */
 export const CALLS = [
-  ...['foreign', 'socket', 'socketpair', 'clone', 'unshare', 'setns', 'ptrace', 'process_vm_readv', 'process_vm_writev'],
+  ...[
+    'foreign',
+    'socket',
+    'socketpair',
+    'clone',
+    'unshare',
+    'setns',
+    'ptrace',
+    'process_vm_readv',
+    'process_vm_writev',
+  ],
   ...['pidfd_getfd', 'add_key', 'request_key', 'keyctl', 'userfaultfd', 'perf_event_open', 'mount', 'umount2'],
   ...['pivot_root', 'fsopen', 'fspick', 'fsconfig', 'fsmount', 'move_mount', 'open_tree', 'open_tree_attr'],
   ...['mount_setattr', 'open_by_handle_at', 'init_module', 'finit_module', 'delete_module', 'kexec_load'],
@@ -11,9 +21,18 @@ export const CALLS = [
 
 type Words = Readonly<Record<number, string>>;
 
-/** include/linux/socket.h; those that a session may have are here for socketpair(). */
-const FAMILIES: Words = {
-  ...{ 0: 'AF_UNSPEC', 2: 'AF_INET', 3: 'AF_AX25', 4: 'AF_IPX', 5: 'AF_APPLETALK', 6: 'AF_NETROM', 7: 'AF_BRIDGE' },
+/** include/linux/socket.h */
+export const FAMILIES: Words = {
+  ...{
+    0: 'AF_UNSPEC',
+    1: 'AF_UNIX',
+    2: 'AF_INET',
+    3: 'AF_AX25',
+    4: 'AF_IPX',
+    5: 'AF_APPLETALK',
+    6: 'AF_NETROM',
+    7: 'AF_BRIDGE',
+  },
   ...{ 8: 'AF_ATMPVC', 9: 'AF_X25', 10: 'AF_INET6', 11: 'AF_ROSE', 15: 'AF_KEY', 16: 'AF_NETLINK', 17: 'AF_PACKET' },
   ...{ 20: 'AF_ATMSVC', 21: 'AF_RDS', 23: 'AF_IRDA', 24: 'AF_PPPOX', 26: 'AF_LLC', 27: 'AF_IB', 28: 'AF_MPLS' },
   ...{ 29: 'AF_CAN', 30: 'AF_TIPC', 31: 'AF_BLUETOOTH', 32: 'AF_IUCV', 33: 'AF_RXRPC', 34: 'AF_ISDN', 35: 'AF_PHONET' },
@@ -23,22 +42,36 @@ const FAMILIES: Words = {
 const AF_NETLINK = 16;
 
 /** include/uapi/linux/netlink.h */
-const NETLINK: Words = {
+export const NETLINK: Words = {
   ...{ 0: 'NETLINK_ROUTE', 2: 'NETLINK_USERSOCK', 4: 'NETLINK_SOCK_DIAG', 5: 'NETLINK_NFLOG', 6: 'NETLINK_XFRM' },
-  ...{ 7: 'NETLINK_SELINUX', 8: 'NETLINK_ISCSI', 9: 'NETLINK_AUDIT', 10: 'NETLINK_FIB_LOOKUP', 11: 'NETLINK_CONNECTOR' },
+  ...{
+    7: 'NETLINK_SELINUX',
+    8: 'NETLINK_ISCSI',
+    9: 'NETLINK_AUDIT',
+    10: 'NETLINK_FIB_LOOKUP',
+    11: 'NETLINK_CONNECTOR',
+  },
   ...{ 12: 'NETLINK_NETFILTER', 15: 'NETLINK_KOBJECT_UEVENT', 16: 'NETLINK_GENERIC', 18: 'NETLINK_SCSITRANSPORT' },
   ...{ 19: 'NETLINK_ECRYPTFS', 20: 'NETLINK_RDMA', 21: 'NETLINK_CRYPTO', 22: 'NETLINK_SMC' },
 };
 
 /** Bits of include/uapi/linux/sched.h */
 const NAMESPACES: Words = {
-  ...{ 0x10000000: 'CLONE_NEWUSER', 0x20000: 'CLONE_NEWNS', 0x40000000: 'CLONE_NEWNET', 0x20000000: 'CLONE_NEWPID' },
-  ...{ 0x4000000: 'CLONE_NEWUTS', 0x8000000: 'CLONE_NEWIPC', 0x2000000: 'CLONE_NEWCGROUP', 0x80: 'CLONE_NEWTIME' },
+  ...{ 268435456: 'CLONE_NEWUSER', 131072: 'CLONE_NEWNS', 1073741824: 'CLONE_NEWNET', 536870912: 'CLONE_NEWPID' },
+  ...{ 67108864: 'CLONE_NEWUTS', 134217728: 'CLONE_NEWIPC', 33554432: 'CLONE_NEWCGROUP', 128: 'CLONE_NEWTIME' },
 };
 
 /** enum bpf_cmd */
-const BPF_COMMANDS = [
-  ...['MAP_CREATE', 'MAP_LOOKUP_ELEM', 'MAP_UPDATE_ELEM', 'MAP_DELETE_ELEM', 'MAP_GET_NEXT_KEY', 'PROG_LOAD', 'OBJ_PIN'],
+export const BPF_COMMANDS: readonly string[] = [
+  ...[
+    'MAP_CREATE',
+    'MAP_LOOKUP_ELEM',
+    'MAP_UPDATE_ELEM',
+    'MAP_DELETE_ELEM',
+    'MAP_GET_NEXT_KEY',
+    'PROG_LOAD',
+    'OBJ_PIN',
+  ],
   ...['OBJ_GET', 'PROG_ATTACH', 'PROG_DETACH', 'PROG_TEST_RUN', 'PROG_GET_NEXT_ID', 'MAP_GET_NEXT_ID'],
   ...['PROG_GET_FD_BY_ID', 'MAP_GET_FD_BY_ID', 'OBJ_GET_INFO_BY_FD', 'PROG_QUERY', 'RAW_TRACEPOINT_OPEN', 'BTF_LOAD'],
   ...['BTF_GET_FD_BY_ID', 'TASK_FD_QUERY', 'MAP_LOOKUP_AND_DELETE_ELEM', 'MAP_FREEZE', 'BTF_GET_NEXT_ID'],
@@ -53,12 +86,18 @@ const KEYCTL_OPERATIONS = [
   ...['UNLINK', 'SEARCH', 'READ', 'INSTANTIATE', 'NEGATE', 'SET_REQKEY_KEYRING', 'SET_TIMEOUT', 'ASSUME_AUTHORITY'],
 ].map((name) => `KEYCTL_${name}`);
 
-const PTRACE_REQUESTS: Words = { 16: 'PTRACE_ATTACH', 0x4206: 'PTRACE_SEIZE' };
-const IOCTL_REQUESTS: Words = { 0x5412: 'TIOCSTI', 0x541c: 'TIOCLINUX' };
+const PTRACE_REQUESTS: Words = { 16: 'PTRACE_ATTACH', 16902: 'PTRACE_SEIZE' };
+const IOCTL_REQUESTS: Words = { 21522: 'TIOCSTI', 21532: 'TIOCLINUX' };
 
 /** AUDIT_ARCH_*; x32 has the name of x86_64 and a bit of the number. */
-const ABIS: Words = { 0x40000003: '32-bit x86', 0x40000028: '32-bit ARM', 0xc000003e: 'x32' };
+const ABIS: Words = { 1073741827: '32-bit x86', 1073741864: '32-bit ARM', 3221225534: 'x32' };
 const X32_BIT = 0x40000000;
+
+/** Of the number that the kernel counts it by; undefined: it has none. */
+export function callName(call: number): string | undefined {
+  const name = CALLS[call - 1];
+  return name === 'foreign' ? undefined : name;
+}
 
 /** @param detail as `SLUICE_REFUSED_SYSCALL` of native/sluice.h has it */
 export function refusedCall([call, first, second]: readonly [number, number, number]): string {

@@ -67,6 +67,16 @@ const REFUSAL_KINDS = [
   'hook',
   'syscall',
 ] as const;
+/** Those that were to go somewhere; a packet that can't be read was, too, but that is not known. */
+const PLACED: ReadonlySet<string> = new Set([
+  'connections',
+  'datagrams',
+  'session',
+  'connect',
+  'sendto',
+  'bind',
+  'packet',
+]);
 /** Taken at once from the kernel. */
 const REFUSALS_AT_ONCE = 64;
 /** More than the map has room for: a walk that others change may begin again. */
@@ -106,7 +116,7 @@ export interface KernelRefusal {
   /** Of kind unix: as UnixName has it; '' for a socket that has none. Of others ''. */
   readonly name: string;
   readonly count: number;
-  /** Who it was the first time, and where to, if anywhere. pid 0: a packet, of which no process is known. */
+  /** Who it was the first time, and where to; no address: ''. pid 0: a packet, of which no process is known. */
   readonly first: KernelOrigin;
 }
 
@@ -306,17 +316,16 @@ export function decodeRefusal(bytes: Buffer): KernelRefusal {
   const [detail] = R['key.detail'];
   const kind =
     REFUSAL_KINDS[bytes.readUInt16LE(R['key.kind'][0]) - 1] ?? raise('the kernel refused for a reason unknown here');
+  // By now the number may be another process's, so /proc is not asked.
+  const first = decodeOrigin(bytes.subarray(at, at + size), () => '');
+  const noAddress = !PLACED.has(kind) || (kind === 'packet' && first.port === 0 && first.address === '::');
   return {
     kind,
     further: bytes.readUInt8(R['key.further'][0]) !== 0,
     detail: [bytes.readUInt32LE(detail), bytes.readUInt32LE(detail + 4), bytes.readUInt32LE(detail + 8)],
     name: kind === 'unix' ? decodeUnixName(bytes.subarray(R['key.name'][0])).name : '',
     count: Number(bytes.readBigUInt64LE(R['refusal.count'][0])),
-    first: {
-      // By now the number may be another process's, so /proc is not asked.
-      ...decodeOrigin(bytes.subarray(at, at + size), () => ''),
-      cgroupId: bytes.readBigUInt64LE(R['key.name'][0]),
-    },
+    first: { ...first, ...(noAddress && { address: '' }), cgroupId: bytes.readBigUInt64LE(R['key.name'][0]) },
   };
 }
 
