@@ -24,7 +24,26 @@ static int open_cgroup(int dir, const char *name)
 	return openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-/* The first that is free; those of processes that have ended are until they were looked at. */
+/* Has the process of this cgroup ended as it should? */
+static bool is_done(int cgroup)
+{
+	char mark;
+
+	return fgetxattr(cgroup, ANSWER_DONE, &mark, 1) == 1;
+}
+
+/* Makes way for the next: what is done needs no look. */
+static bool is_cleared(int dir, const char *name)
+{
+	int fd = open_cgroup(dir, name);
+	bool done = fd >= 0 && is_done(fd);
+
+	if (fd >= 0)
+		close(fd);
+	return done && unlinkat(dir, name, AT_REMOVEDIR) == 0;
+}
+
+/* The first that is free. */
 static int make_cgroup(int dir, const char *id, char name[NAME_BYTES])
 {
 	for (int n = 0; n < ANSWERS_MAX; n++) {
@@ -33,6 +52,8 @@ static int make_cgroup(int dir, const char *id, char name[NAME_BYTES])
 			return open_cgroup(dir, name);
 		if (errno != EEXIST)
 			return -1;
+		if (is_cleared(dir, name) && mkdirat(dir, name, 0755) == 0)
+			return open_cgroup(dir, name);
 	}
 	errno = EUSERS;
 	return -1;
@@ -92,7 +113,7 @@ struct watching {
 static void watch_one(int dir, const char *name, void *context)
 {
 	const struct watching *w = context;
-	char id[SLUICE_SESSION_LEN + 1], mark, text[160];
+	char id[SLUICE_SESSION_LEN + 1], text[160];
 	struct session session;
 	bool populated, lives;
 	int fd = open_cgroup(dir, name);
@@ -103,7 +124,7 @@ static void watch_one(int dir, const char *name, void *context)
 	/* First the answers, then the session: who ends by itself does so after the last process of the session. */
 	if (cgroup_populated(fd, &populated) == 0) {
 		lives = session_find(w->cg, id, &session) == 0;
-		if (!populated && lives && session.populated && fgetxattr(fd, ANSWER_DONE, &mark, 1) != 1) {
+		if (!populated && lives && session.populated && !is_done(fd)) {
 			snprintf(text, sizeof text, "what answers a filter of session %s was ended: its calls stay refused, off the record", id);
 			w->report(w->context, text);
 		}
