@@ -33,6 +33,8 @@ const RULES = `  - name: agents read
 /** Addresses of the tricks, 127.77.KIND.NUMBER, and a listener on each of them. */
 const KINDS = { tcp: 0, udp: 1, kernel: 1 } as const;
 const NUMBERS = 60;
+/** The kernel counts for about a second, and the daemon asks once a second. Milliseconds, with patience. */
+const RECORDED_WITHIN = 20_000;
 
 interface Trick {
   /** `KIND NAME` of agent.sh. */
@@ -227,7 +229,10 @@ describe('a hostile agent', { skip: stackMissing() ?? postgresMissing() ?? false
     const send = `import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('${marker}', ${port}))`;
     await stack.run(['python3', '-c', send]);
     let all = await events();
-    while (!all.some(({ address }) => address === marker)) all = await events();
+    for (const end = performance.now() + RECORDED_WITHIN; !all.some(({ address }) => address === marker); ) {
+      assert.ok(performance.now() < end, 'not even the last attempt is on record');
+      all = await events();
+    }
 
     const { attached } = ((await stack.call('status')) as { enforcement: { attached: string[] } }).enforcement;
     const permission = new Set(Object.keys(PERMISSION));
