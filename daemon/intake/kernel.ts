@@ -77,8 +77,8 @@ const PLACED: ReadonlySet<string> = new Set([
   'bind',
   'packet',
 ]);
-/** Taken at once from the kernel. */
-const REFUSALS_AT_ONCE = 64;
+/** Taken at once from the kernel, of which each look walks the map anew. */
+const REFUSALS_AT_ONCE = 512;
 /** More than the map has room for: a walk that others change may begin again. */
 const MAX_UNIX_NAMES = 65_536;
 /** errno(3): the map is full. */
@@ -190,6 +190,7 @@ export function openKernel({ pinDir, library }: KernelOptions): Kernel {
   // One buffer for every lookup: it is decoded before the next call.
   const record = Buffer.alloc(L.sluice_origin[1]);
   const credentials = Buffer.alloc(PEER_BYTES);
+  const refused = Buffer.alloc(REFUSALS_AT_ONCE * R.sluice_refused[1]);
   const opened = () => handle ?? raise('the kernel maps are closed');
 
   return {
@@ -238,12 +239,11 @@ export function openKernel({ pinDir, library }: KernelOptions): Kernel {
     },
     refusals() {
       const all: KernelRefusal[] = [];
-      const bytes = Buffer.alloc(REFUSALS_AT_ONCE * R.sluice_refused[1]);
       for (;;) {
-        const count: number = refusalsOf(opened(), bytes, REFUSALS_AT_ONCE);
+        const count: number = refusalsOf(opened(), refused, REFUSALS_AT_ONCE);
         if (count < 0) raise(`cannot take what the kernel refused: errno ${-count}`);
         for (let i = 0; i < count; i++)
-          all.push(decodeRefusal(bytes.subarray(i * R.sluice_refused[1], (i + 1) * R.sluice_refused[1])));
+          all.push(decodeRefusal(refused.subarray(i * R.sluice_refused[1], (i + 1) * R.sluice_refused[1])));
         if (count < REFUSALS_AT_ONCE) return all;
       }
     },

@@ -11,6 +11,9 @@ const LIBRARY = join(import.meta.dirname, '../../build/native/libsluice.so');
 /** SLUICE_REFUSED_NAMES_MAX and a turn (2^SLUICE_TURN_BITS ns) of native/sluice.h. */
 const APART = 8;
 const TURN = 1_074;
+/** SLUICE_REFUSALS_MAX and SLUICE_REFUSED_NAMES. */
+const REFUSALS_MAX = 32_768;
+const NAMES_KIND = 14;
 
 interface Session {
   readonly id: string;
@@ -230,6 +233,41 @@ for n in range(4000):
       '1 the kernel refused setsockopt(SOL_SOCKET, SO_MARK)',
     ]);
     assert.equal(kernel.refusalsLost(), lost);
+  });
+
+  test('does not pass where the map is full, and is counted as lost', async () => {
+    const session = await host.session();
+    const lost = kernel.refusalsLost();
+    // SLUICE_REFUSED_NAMES is no refusal: the daemon is not told of these.
+    const filled = await runToEnd([
+      ...['/usr/bin/python3', '-c'],
+      `${PYTHON}
+import ctypes, platform, struct
+libc = ctypes.CDLL(None, use_errno=True)
+def bpf(command, form, *a):
+    attributes = ctypes.create_string_buffer(struct.pack(form, *a), 120)
+    return libc.syscall(ctypes.c_long(321 if platform.machine() == 'x86_64' else 280), ctypes.c_long(command), attributes, ctypes.c_long(120))
+path = ctypes.create_string_buffer(sys.argv[1].encode()); refusals = bpf(7, '=Q', ctypes.addressof(path))
+key, value, n = ctypes.create_string_buffer(136), ctypes.create_string_buffer(352), 0
+while n < 100000:
+    struct.pack_into('=Q', key, 0, n + 1); struct.pack_into('=HB', key, 120, ${NAMES_KIND}, n & 1)
+    if bpf(2, '=IxxxxQQQ', refusals, ctypes.addressof(key), ctypes.addressof(value), 1) < 0: break
+    n += 1
+print(n, errno.errorcode[ctypes.get_errno()])`,
+      join(host.runDir, 'bpf/refusals'),
+    ]);
+    assert.equal(filled.stdout, `${REFUSALS_MAX} E2BIG\n`, filled.stderr);
+    const { stdout } = await host.python(
+      session.id,
+      `
+print(attempt(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('198.51.100.23', 443))))
+print(attempt(lambda: socket.socket().setsockopt(1, 25, b'lo')))`,
+    );
+    assert.equal(stdout, 'EPERM\nEPERM\n');
+    assert.equal(kernel.refusalsLost(), lost + 2);
+    assert.deepEqual(await taken(session), []);
+    assert.equal((await host.python(session.id, `attempt(lambda: socket.socket().setsockopt(1, 36, 1))`)).stderr, '');
+    assert.equal((await taken(session)).length, 1, 'and there is room again');
   });
 
   test('is told by the LSM hook that refuses it', async (context) => {
