@@ -186,17 +186,18 @@ describe('what the filter refuses', { skip: cannotRun() }, () => {
   test('whose it was is told of the process, also where a thread called; in place and under a uid of its own', async () => {
     const place = await host.session();
     const own = await host.ownSession();
-    const lines = [
-      [() => runToEnd(host.launch(place.id, [program, 'thread'])), AGENT_UID],
-      [() => runToEnd(host.front(own.id, [program, 'thread']), '', OTHER_UID), own.uid],
-    ] as const;
-    for (const [line, uid] of lines) {
-      const { list, result } = await during(line);
-      const [, pid, thread] = result.stdout.trim().split(' ').map(Number);
-      assert.notEqual(pid, thread, result.stderr);
-      const [{ first, count } = assert.fail('nothing told'), ...more] = list;
+    const { list, result } = await during(() =>
+      Promise.all([
+        host.run(place.id, [program, 'thread']),
+        runToEnd(host.front(own.id, [program, 'thread']), '', OTHER_UID),
+      ]),
+    );
+    for (const [n, uid] of [AGENT_UID, own.uid].entries()) {
+      const [, pid, thread] = result[n]!.stdout.trim().split(' ').map(Number);
+      assert.notEqual(pid, thread, result[n]!.stderr);
+      const [{ first, count } = assert.fail('nothing told'), ...more] = list.filter((each) => each.first.uid === uid);
       assert.deepEqual(more, []);
-      assert.deepEqual([first.pid, first.uid, first.exe, first.comm, count], [pid, uid, program, 'calls', 1]);
+      assert.deepEqual([first.pid, first.exe, first.comm, count], [pid, program, 'calls', 1]);
     }
     await host.helper.endSession(own.id);
   });
@@ -257,15 +258,17 @@ describe('what the filter refuses', { skip: cannotRun() }, () => {
   });
 
   test('an agent’s own filter hides what it refuses itself, and lets nothing through', async () => {
-    for (const [action, end, told] of [
+    const filters = [
       ['ERRNO', 'ENOTTY', []],
       ['NOTIFY', 'ENOSYS', []],
       ['TRACE', 'EAFNOSUPPORT', ['socket(AF_PACKET)']],
-    ] as const) {
-      const session = await host.session();
-      const { list, result } = await during(() => host.run(session.id, [program, 'filter', action]));
-      assert.deepEqual([result.stdout, words(of(list, session))], [`${end}\n`, told], action);
-    }
+    ] as const;
+    const sessions = await Promise.all(filters.map(() => host.session()));
+    const { list, result } = await during(() =>
+      Promise.all(filters.map(([action], n) => host.run(sessions[n]!.id, [program, 'filter', action]))),
+    );
+    for (const [n, [action, end, told]] of filters.entries())
+      assert.deepEqual([result[n]!.stdout, words(of(list, sessions[n]!))], [`${end}\n`, told], action);
   });
 
   test('an agent finds who answers, and can neither stop, trace nor look into it', async () => {

@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { refusedCall } from '../../daemon/intake/calls.ts';
 import { type Kernel, type KernelRefusal, openKernel } from '../../daemon/intake/kernel.ts';
 import { AGENT_UID, cannotRun, type Host, newHost } from './host.ts';
 
@@ -95,6 +96,19 @@ describe('what the kernel refuses', { skip: cannotRun() }, () => {
     // What is not there can't be refused by whoever looks at the socket found.
     const expected = hasLsm ? [`unix ${path}`] : [`unix ${path}`, 'unix /run/nobody-is-there'];
     assert.deepEqual(names.sort(), expected.sort());
+  });
+
+  test('a system call that the filter refuses, as well', async () => {
+    const code = 'print(os.getpid(), attempt(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW)))';
+    const { list, ...result } = { ...(await host.python(mine.id, code)), list: await taken() };
+    const [pid, end] = result.stdout.trim().split(' ');
+    const told = of(list, mine.cgroupId).map(({ kind, detail, count, first }) => [
+      kind,
+      refusedCall(detail),
+      count,
+      first.pid,
+    ]);
+    assert.deepEqual([end, told], ['EAFNOSUPPORT', [['syscall', 'socket(AF_PACKET)', 1, Number(pid)]]]);
   });
 
   test('200,000 attempts of four threads are counted to the last one, in a few entries', async () => {

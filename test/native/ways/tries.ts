@@ -42,6 +42,8 @@ function tryEach(ways: readonly Way[]): void {
   const opened = new Map<string, Stage>();
   /** Those that a hook has held, by the cgroup of the session in which it was tried. */
   const tried = new Map<bigint, Way>();
+  /** Those that the launcher's filter has held, in the same way. */
+  const filtered = new Map<bigint, Way>();
 
   before(async () => {
     scene = await newScene();
@@ -132,8 +134,12 @@ function tryEach(ways: readonly Way[]): void {
           `${hooks} have to hold root`,
         );
       }
-      if (way.launch)
-        assert.equal(await attempt(way, full, 'launched', true), 'held', `the launcher's ${way.launch} has to hold it`);
+      if (way.launch) {
+        const { id, cgroupId } = await full.host.session();
+        if (way.launch === 'filter') filtered.set(cgroupId, way);
+        const launched = await attempt(way, { ...full, session: id }, 'launched', true);
+        assert.equal(launched, 'held', `the launcher's ${way.launch} has to hold it`);
+      }
       const without = hooks.length > 0 ? short(hooks) : 'the launcher';
       const held = [...(hooks.length > 0 ? ['these'] : []), ...(way.launch ? [`launch ${way.launch}`] : [])];
       table.push(`| ${way.row} | ${way.name} | ${without} | ${held.join(', ') || 'nothing here'} |`);
@@ -141,13 +147,21 @@ function tryEach(ways: readonly Way[]): void {
     });
   }
 
-  test('each that a hook refuses is counted, with what was tried', async () => {
+  test('each that a hook or the filter refuses is counted, with what was tried', async () => {
     await pause(TWO_TURNS);
     const kernel = openKernel({ pinDir: joined(full.host.runDir, 'bpf'), library: LIBRARY });
-    const counted = new Set(kernel.refusals().map(({ first }) => first.cgroupId));
+    const refusals = kernel.refusals();
     await pause(TWO_TURNS / 2);
-    for (const { first } of kernel.refusals()) counted.add(first.cgroupId);
+    refusals.push(...kernel.refusals());
     kernel.close();
+    const counted = new Set(refusals.map(({ first }) => first.cgroupId));
+    const calls = new Set(refusals.filter(({ kind }) => kind === 'syscall').map(({ first }) => first.cgroupId));
+    assert.deepEqual(
+      [...filtered]
+        .filter(([cgroup, { untold }]) => calls.has(cgroup) !== (untold === undefined))
+        .map(([, { name }]) => name),
+      [],
+    );
     const missing = [...tried].filter(([cgroup, { turned }]) => !turned && !counted.has(cgroup));
     assert.deepEqual(
       missing.map(([, { name }]) => name),

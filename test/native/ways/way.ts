@@ -18,6 +18,8 @@ export interface Way {
   readonly code: string;
   /** Nothing refuses it: the connection or datagram goes to the daemon, which records it. */
   readonly turned?: true;
+  /** The filter refuses it without a word: why. */
+  readonly untold?: string;
   readonly pull?: { readonly from: 'world' | 'host'; readonly address: string };
   readonly helperOptions?: (directory: string) => readonly string[];
 }
