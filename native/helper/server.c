@@ -374,16 +374,23 @@ static int open_to_start(struct server *s, struct client *c, const char *id, str
 	return -1;
 }
 
+static void report(void *context, const char *text);
+
 /* What answers the filter of a launch, at this end of a connection. Answers the client when it can't be started. */
 static int start_answer(struct server *s, struct client *c, const struct session *session, int connection)
 {
-	if (answers_start(s->o->cg, &s->o->spawn, session, connection, hooks_counter(s->o->hooks)) == 0)
-		return 0;
-	if (errno == EUSERS)
+	int counter = hooks_counter(s->o->hooks);
+	int status = answers_start(s->o->cg, &s->o->spawn, session, connection, counter);
+
+	if (status < 0 && errno == EUSERS) { /* some may have been killed since the last look */
+		answers_watch(s->o->cg, report, s);
+		status = answers_start(s->o->cg, &s->o->spawn, session, connection, counter);
+	}
+	if (status < 0 && errno == EUSERS)
 		answerf(c, "error LIMIT the session has %d launches at once already\n", ANSWERS_MAX);
-	else
+	else if (status < 0)
 		answerf(c, "error FAILED cannot start what answers the filter: %s\n", strerror(errno));
-	return -1;
+	return status;
 }
 
 /*

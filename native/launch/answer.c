@@ -265,8 +265,14 @@ static int give_up(void)
 	};
 	const struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = (struct sock_filter *)code};
 	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-	struct __user_cap_data_struct kept[2] = {{.effective = 1U << CAP_SYS_PTRACE, .permitted = 1U << CAP_SYS_PTRACE}};
+	struct __user_cap_data_struct kept[2] = {0};
 
+	/* A helper without it can't start sessions of ordinary users either, but those of root. */
+	if (syscall(SYS_capget, &header, kept) < 0)
+		return -1;
+	kept[0].permitted &= 1U << CAP_SYS_PTRACE;
+	kept[0].effective = kept[0].permitted;
+	kept[0].inheritable = kept[1].permitted = kept[1].effective = kept[1].inheritable = 0;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
 	    syscall(SYS_capset, &header, kept) < 0 || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
 		return -1;
