@@ -7,7 +7,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 # shellcheck source=test/vm/pack.sh
 . "$root/test/vm/pack.sh"
 
-[ $# -gt 0 ] || set -- ways loopback lifetime native/bypass native/unix native/full native/hosts native/tamper native/refusals native/attempts
+[ $# -gt 0 ] || set -- ways loopback lifetime native/bypass native/unix native/full native/hosts native/tamper native/refusals native/attempts native/calls native/launch
 printf 'exec bash test/vm/guest.sh %s\n' "$*" >"$payload/run.sh"
 bash "$root/test/vm/boot.sh" "$images" "$payload"
 status=$?
