@@ -160,8 +160,8 @@ describe('a launcher that is killed', { skip: cannotRun() }, () => {
     );
     t.diagnostic(JSON.stringify(done));
     assert.ok(done.steps > 50);
-    // It answers from some step on, and until then nothing was started.
-    assert.ok(done.ran > 0 && done.ran < done.steps);
+    // It says that it answers at one of its last steps, and until then nothing is started.
+    assert.ok(done.ran > 0 && done.ran < done.steps / 2, `it ran at ${done.ran}`);
   });
 
   /** The first program is none of the steps that count, and not one that keeps privilege. */
