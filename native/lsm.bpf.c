@@ -24,7 +24,6 @@
 #define NETLINK_ROUTE 0
 #define FAMILY_SIZE 2 /* of sockaddr_un */
 #define MAY_WRITE 2
-#define MAY_ACCESS 7 /* MAY_EXEC, MAY_WRITE, MAY_READ */
 #define PTRACE_MODE_NOAUDIT 4
 #define S_IFMT 00170000
 #define S_IFSOCK 0140000
@@ -264,7 +263,7 @@ int BPF_PROG(lsm_inode_permission, struct inode *inode, int mask)
 		return 0;
 	if ((magic != BPF_FS_MAGIC && !(mask & MAY_WRITE)) || !in_session())
 		return 0;
-	return refuse(SLUICE_HOOK_INODE_PERMISSION, mask & MAY_ACCESS, magic);
+	return refuse(SLUICE_HOOK_INODE_PERMISSION, magic, 0);
 }
 
 SEC("lsm/sb_mount")

@@ -144,7 +144,7 @@ enum sluice_hook {
 	SLUICE_HOOK_PTRACE,		/* PTRACE_MODE_* */
 	SLUICE_HOOK_KILL,		/* signal */
 	SLUICE_HOOK_BPF,		/* command */
-	SLUICE_HOOK_INODE_PERMISSION,	/* MAY_*, magic number of the file system */
+	SLUICE_HOOK_INODE_PERMISSION,	/* magic number of the file system */
 	SLUICE_HOOK_MOUNT,
 	SLUICE_HOOK_UMOUNT,
 	SLUICE_HOOK_MOVE_MOUNT,

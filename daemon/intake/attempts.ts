@@ -187,7 +187,7 @@ const HOOKS: Readonly<Record<number, readonly [name: string, tried: (what: numbe
   4: ['ptrace_access_check', (mode) => `to ${mode & 2 ? 'trace' : 'look into'} a process outside the session`],
   5: ['task_kill', (signal) => `signal ${signal} to a process outside the session`],
   6: ['bpf', (command) => `bpf(${BPF_COMMANDS[command] ?? command})`],
-  7: ['inode_permission', (_, magic) => (magic === BPFFS ? 'to reach into a bpffs' : 'to write to a cgroup')],
+  7: ['inode_permission', (magic) => (magic === BPFFS ? 'to reach into a bpffs' : 'to write to a cgroup')],
   8: ['sb_mount', () => 'a mount'],
   9: ['sb_umount', () => 'to unmount'],
   10: ['move_mount', () => 'move_mount()'],

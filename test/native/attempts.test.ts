@@ -129,16 +129,22 @@ os.mknod(there + '/tun', 0o666 | stat.S_IFCHR, os.makedev(10, 200))`,
   test('is told of a socket of another session, and where no daemon listens', async () => {
     const [session, other] = [await host.session(), await host.session()];
     const { mount } = await host.helper.status();
-    const inTo = (id: string) =>
-      `open('${mount}${host.cgroup}/sessions/${id}/cgroup.procs', 'w').write(str(os.getpid()))`;
+    const moved = (id: string, pid: string) =>
+      `open('${mount}${host.cgroup}/sessions/${id}/cgroup.procs', 'w').write(str(${pid}))`;
+    // Moved from outside, as with BPF LSM a process of a session does not leave it.
     const { stdout, stderr } = await runToEnd([
       ...['/usr/bin/python3', '-c'],
       `${PYTHON}
-${inTo(other.id)}; early = socket.socket(); ${inTo(session.id)}
-print(attempt(lambda: early.connect(('198.51.100.23', 5433))))`,
+made, go = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    ${moved(other.id, 'os.getpid()')}
+    early = socket.socket(); os.write(made[1], b'x'); os.read(go[0], 1)
+    print(attempt(lambda: early.connect(('198.51.100.23', 5433)))); sys.exit()
+os.read(made[0], 1); ${moved(session.id, 'child')}; os.write(go[1], b'x'); os.waitpid(child, 0)`,
     ]);
     assert.deepEqual([stdout, stderr], ['EPERM\n', '']);
-    // The socket is in the other's cgroup, and so is the hook's look at it; the process that calls is in this one.
+    // The hook is asked on the cgroup of the socket; the attempt is that of the process.
     const all = [...(await taken(session))];
     const text =
       '1 the kernel refused connect() of a TCP socket to 198.51.100.23 port 5433: the socket was not made in this session';
@@ -273,44 +279,52 @@ print(attempt(lambda: socket.socket().setsockopt(1, 25, b'lo')))`,
   test('is told by the LSM hook that refuses it', async (context) => {
     const lacking = needs('lsm_task_kill');
     if (lacking) return context.skip(lacking);
-    const session = await host.session();
-    const { stdout, stderr } = await byRoot(
-      session,
-      `
+    const { mount } = await host.helper.status();
+    const common = `
 import ctypes, platform
 libc = ctypes.CDLL(None, use_errno=True)
 bpf = 321 if platform.machine() == 'x86_64' else 280
+outside = os.getppid(); early = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); other = socket.socket()
+ours, theirs = socket.socketpair(socket.AF_UNIX); socket.send_fds(ours, [b'x'], [early.fileno()])
 def call(f, *a):
     r = f(*a)
-    return errno.errorcode[ctypes.get_errno()] if r < 0 else 'done'
+    return errno.errorcode[ctypes.get_errno()] if r < 0 else 'done'`;
+    // No more at once than are told apart in a turn.
+    for (const [code, printed, counted] of [
+      [
+        `
 print(attempt(lambda: socket.socket(16, socket.SOCK_RAW, 12)), attempt(lambda: os.kill(outside, 0)), attempt(lambda: open('/proc/%d/mem' % outside, 'rb')))
 open('/proc/%d/stat' % outside).read() # no attempt: of what it must not show the kernel shows zeros
-print(attempt(lambda: early.sendto(b'x', ('127.0.0.1', 9))), attempt(lambda: other.connect(('127.0.0.1', 9))))
-print(call(libc.syscall, ctypes.c_long(bpf), ctypes.c_long(31), None, ctypes.c_long(0)), attempt(lambda: os.listdir('${host.runDir}/bpf/links')), attempt(lambda: open(cgroup + '/cgroup.procs', 'w')))
-print(call(libc.mount, b'none', b'/', None, 0x44000, None), call(libc.umount2, b'/proc', 2), call(libc.unshare, 0x10000000))
-print(len(socket.recv_fds(theirs, 1, 1)[1]))`,
-      `
-outside = os.getppid(); early = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); other = socket.socket()
-cgroup = '${(await host.helper.status()).mount}${host.cgroup}'
-ours, theirs = socket.socketpair(socket.AF_UNIX); socket.send_fds(ours, [b'x'], [early.fileno()])`,
-    );
-    assert.deepEqual(
-      [stdout, stderr],
-      ['EAFNOSUPPORT EPERM EACCES\nEPERM EPERM\nEPERM EPERM EPERM\nEPERM EPERM EPERM\n0\n', ''],
-    );
-    assert.deepEqual(said(await taken(session)), [
-      '1 the kernel refused a mount (lsm/sb_mount)',
-      '1 the kernel refused a user namespace (lsm/userns_create)',
-      '1 the kernel refused bpf(31) (lsm/bpf)',
-      '1 the kernel refused connect() of a socket from outside the session (lsm/socket_connect)',
-      '1 the kernel refused signal 0 to a process outside the session (lsm/task_kill)',
-      '1 the kernel refused socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER)',
-      '1 the kernel refused to reach into a bpffs (lsm/inode_permission)',
-      '1 the kernel refused to send by a socket from outside the session (lsm/socket_sendmsg)',
-      '1 the kernel refused to take over a socket from outside the session (lsm/file_receive)',
-      '1 the kernel refused to trace a process outside the session (lsm/ptrace_access_check)',
-      '1 the kernel refused to unmount (lsm/sb_umount)',
-      '1 the kernel refused to write to a cgroup (lsm/inode_permission)',
-    ]);
+print(attempt(lambda: early.sendto(b'x', ('127.0.0.1', 9))), attempt(lambda: other.connect(('127.0.0.1', 9))), len(socket.recv_fds(theirs, 1, 1)[1]))`,
+        'EAFNOSUPPORT EPERM EACCES\nEPERM EPERM 0\n',
+        [
+          '1 the kernel refused connect() of a socket from outside the session (lsm/socket_connect)',
+          '1 the kernel refused signal 0 to a process outside the session (lsm/task_kill)',
+          '1 the kernel refused socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER)',
+          '1 the kernel refused to send by a socket from outside the session (lsm/socket_sendmsg)',
+          '1 the kernel refused to take over a socket from outside the session (lsm/file_receive)',
+          '1 the kernel refused to trace a process outside the session (lsm/ptrace_access_check)',
+        ],
+      ],
+      [
+        `
+print(call(libc.syscall, ctypes.c_long(bpf), ctypes.c_long(31), None, ctypes.c_long(0)), attempt(lambda: os.listdir('${host.runDir}/bpf/links')), attempt(lambda: os.open('${mount}${host.cgroup}/cgroup.procs', os.O_WRONLY)))
+print(call(libc.mount, b'none', b'/', None, 0x44000, None), call(libc.umount2, b'/proc', 2), call(libc.unshare, 0x10000000))`,
+        'EPERM EPERM EPERM\nEPERM EPERM EPERM\n',
+        [
+          '1 the kernel refused a mount (lsm/sb_mount)',
+          '1 the kernel refused a user namespace (lsm/userns_create)',
+          '1 the kernel refused bpf(31) (lsm/bpf)',
+          '1 the kernel refused to reach into a bpffs (lsm/inode_permission)',
+          '1 the kernel refused to unmount (lsm/sb_umount)',
+          '1 the kernel refused to write to a cgroup (lsm/inode_permission)',
+        ],
+      ],
+    ] as const) {
+      const session = await host.session();
+      const { stdout, stderr } = await byRoot(session, code, common);
+      assert.deepEqual([stdout, stderr], [printed, '']);
+      assert.deepEqual(said(await taken(session)), counted);
+    }
   });
 });

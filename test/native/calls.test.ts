@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
@@ -201,6 +201,18 @@ describe('what the filter refuses', { skip: cannotRun() }, () => {
       assert.deepEqual([first.pid, first.exe, first.comm, count], [pid, program, 'calls', 1]);
     }
     await host.helper.endSession(own.id);
+  });
+
+  test('of the path of a program that is too long the end is told', async () => {
+    const session = await host.session();
+    const directory = join(host.runDir, ...Array.from({ length: 16 }, (_, n) => `${n}`.padStart(20, 'directory-')));
+    mkdirSync(directory, { recursive: true });
+    const far = join(directory, 'calls');
+    copyFileSync(program, far);
+    const { list } = await during(() => host.run(session.id, [far, 'thread']));
+    const { exe } = of(list, session)[0]!.first;
+    assert.match(exe, /^…\/.{200,256}$/);
+    assert.ok(far.endsWith(exe.slice(1)), exe);
   });
 
   test('beyond the first kinds of a turn others are counted together, and no other session’s', async () => {
