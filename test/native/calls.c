@@ -3,7 +3,7 @@
  * An agent that has many calls refused, or stands in the way of who answers them: calls MODE ARGUMENT…
  *
  *   flood THREADS CALLS   as many, divided among threads; prints how many were refused with the errno that is due
- *   signals CALLS         while a timer sends signals all the time; prints the same, and how many signals came
+ *   signals CALLS MICROS  while a timer sends a signal that often; prints the same, and whether signals came
  *   thread                in a thread other than the first; prints the process and the thread
  *   killed CHILDREN       children that call without end, killed at any moment, then one call
  *   fork CHILDREN         a storm of children, that each call once; prints how many were refused
@@ -67,9 +67,9 @@ static void on_signal(int number)
 	signals++;
 }
 
-static int interrupted(long calls)
+static int interrupted(long calls, int microseconds)
 {
-	const struct itimerval often = {{0, 50}, {0, 50}};
+	const struct itimerval often = {{0, microseconds}, {0, microseconds}};
 	long count = 0;
 
 	/* Without SA_RESTART, which the kernel sees to by itself where the call was not taken yet. */
@@ -167,8 +167,8 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (strcmp(mode, "flood") == 0 && argc == 4)
 		return flood(atoi(argv[2]), atol(argv[3]));
-	if (strcmp(mode, "signals") == 0 && argc == 3)
-		return interrupted(atol(argv[2]));
+	if (strcmp(mode, "signals") == 0 && argc == 4)
+		return interrupted(atol(argv[2]), atoi(argv[3]));
 	if (strcmp(mode, "thread") == 0) {
 		pthread_t thread;
 

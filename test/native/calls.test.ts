@@ -260,7 +260,9 @@ describe('what the filter refuses', { skip: cannotRun() }, () => {
 
   test('each is told once, whatever signals come while it waits', async () => {
     const session = await host.session();
-    const { list, result } = await during(() => host.run(session.id, [program, 'signals', String(SIGNALLED)]));
+    const { list, result } = await during(() =>
+      host.run(session.id, [program, 'signals', String(SIGNALLED), EMULATED ? '5000' : '50']),
+    );
     assert.equal(result.stdout, `${SIGNALLED} 1\n`);
     assert.equal(sum(of(list, session)), SIGNALLED);
   });
