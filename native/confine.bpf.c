@@ -5,7 +5,11 @@
  */
 #include "vmlinux.h"
 
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
+
+#include "sluice.h"
+#include "attempts.bpf.h"
 
 #define PAGE 4096
 #define REFUSE 0
@@ -78,17 +82,30 @@ static __always_inline int known(int level, int option)
 	}
 }
 
-SEC("cgroup/setsockopt")
-int setsockopt(struct bpf_sockopt *ctx)
+static __always_inline int may_set(struct bpf_sockopt *ctx, int level, int option)
 {
-	if (!known(ctx->level, ctx->optname))
+	if (!known(level, option))
 		return REFUSE;
-	if (ctx->level == SOL_TCP && ctx->optname == TCP_ULP) {
+	if (level == SOL_TCP && option == TCP_ULP) {
 		char *value = ctx->optval;
 
 		if (value + 3 > (char *)ctx->optval_end || ctx->optlen != 3 || value[0] != 't' || value[1] != 'l' ||
 		    value[2] != 's')
 			return REFUSE;
+	}
+	return PASS;
+}
+
+SEC("cgroup/setsockopt")
+int setsockopt(struct bpf_sockopt *ctx)
+{
+	int level = ctx->level, option = ctx->optname;
+
+	if (may_set(ctx, level, option) != PASS) {
+		struct attempt attempt = {.kind = SLUICE_REFUSED_OPTION, .detail = {level, option}};
+
+		refused(&attempt);
+		return REFUSE;
 	}
 	/* Of a longer value the program has the first page; 0 says that the caller's is to be taken as it stands. */
 	if (ctx->optlen > PAGE)
@@ -100,16 +117,25 @@ int setsockopt(struct bpf_sockopt *ctx)
  * null, zero, full, random, urandom; tty, ptmx, and the pseudo-terminals (Documentation/admin-guide/devices.txt). No TUN,
  * no vhost, no disk, no memory, no serial line. Making device nodes is refused whatever they are.
  */
+static __always_inline int may_open(__u32 kind, __u32 access, __u32 major, __u32 minor)
+{
+	if (kind != BPF_DEVCG_DEV_CHAR || (access & BPF_DEVCG_ACC_MKNOD))
+		return REFUSE;
+	if (major == 1)
+		return minor == 3 || minor == 5 || minor == 7 || minor == 8 || minor == 9;
+	if (major == 5)
+		return minor == 0 || minor == 2;
+	return major >= 136 && major <= 143;
+}
+
 SEC("cgroup/dev")
 int device(struct bpf_cgroup_dev_ctx *ctx)
 {
-	__u32 kind = ctx->access_type & 0xffff, access = ctx->access_type >> 16;
+	__u32 access = ctx->access_type, major = ctx->major, minor = ctx->minor;
+	struct attempt attempt = {.kind = SLUICE_REFUSED_DEVICE, .detail = {access, major, minor}};
 
-	if (kind != BPF_DEVCG_DEV_CHAR || (access & BPF_DEVCG_ACC_MKNOD))
-		return REFUSE;
-	if (ctx->major == 1)
-		return ctx->minor == 3 || ctx->minor == 5 || ctx->minor == 7 || ctx->minor == 8 || ctx->minor == 9;
-	if (ctx->major == 5)
-		return ctx->minor == 0 || ctx->minor == 2;
-	return ctx->major >= 136 && ctx->major <= 143;
+	if (may_open(access & 0xffff, access >> 16, major, minor))
+		return PASS;
+	refused(&attempt);
+	return REFUSE;
 }

@@ -13,7 +13,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "sluice.h"
-#include "refusals.bpf.h"
+#include "attempts.bpf.h"
 
 #define EPERM 1
 #define EAFNOSUPPORT 97
@@ -24,6 +24,7 @@
 #define NETLINK_ROUTE 0
 #define FAMILY_SIZE 2 /* of sockaddr_un */
 #define MAY_WRITE 2
+#define PTRACE_MODE_NOAUDIT 4
 #define S_IFMT 00170000
 #define S_IFSOCK 0140000
 #define S_IFCHR 0020000
@@ -71,17 +72,36 @@ static __always_inline __u64 session_of_sock(struct sock *sk)
 	return BPF_CORE_READ(sk, sk_cgrp_data.cgroup, kn, id);
 }
 
+static __always_inline int refuse(__u32 hook, __u32 what, __u32 more)
+{
+	struct attempt attempt = {.kind = SLUICE_REFUSED_HOOK};
+
+	attempt.detail[0] = hook;
+	attempt.detail[1] = what;
+	attempt.detail[2] = more;
+	refused(&attempt);
+	return -EPERM;
+}
+
 /* The cgroup hooks judge TCP and UDP; families that they don't see are not made. */
 SEC("lsm/socket_create")
 int BPF_PROG(lsm_socket_create, int family, int type, int protocol, int kern)
 {
+	struct attempt attempt = {.kind = SLUICE_REFUSED_SOCKET};
+
 	if (!called)
 		called = 1;
 	if (kern || !in_session())
 		return 0;
 	if (family == AF_UNIX || family == AF_INET || family == AF_INET6)
 		return 0;
-	return family == AF_NETLINK && protocol == NETLINK_ROUTE ? 0 : -EAFNOSUPPORT;
+	if (family == AF_NETLINK && protocol == NETLINK_ROUTE)
+		return 0;
+	attempt.detail[0] = family;
+	attempt.detail[1] = type;
+	attempt.detail[2] = protocol;
+	refused(&attempt);
+	return -EAFNOSUPPORT;
 }
 
 /* A socket from outside the session is outside of its cgroup, where no cgroup hook looks. */
@@ -96,13 +116,33 @@ static __always_inline int is_foreign(struct socket *sock)
 SEC("lsm/socket_connect")
 int BPF_PROG(lsm_socket_connect, struct socket *sock, struct sockaddr *address, int length)
 {
-	return in_session() && is_foreign(sock) ? -EPERM : 0;
+	return in_session() && is_foreign(sock) ? refuse(SLUICE_HOOK_SOCKET_CONNECT, 0, 0) : 0;
 }
 
 SEC("lsm/socket_sendmsg")
 int BPF_PROG(lsm_socket_sendmsg, struct socket *sock, struct msghdr *message, int size)
 {
-	return in_session() && is_foreign(sock) ? -EPERM : 0;
+	return in_session() && is_foreign(sock) ? refuse(SLUICE_HOOK_SOCKET_SENDMSG, 0, 0) : 0;
+}
+
+static __always_inline int may_receive(struct file *file, struct inode *inode, __u32 kind, __u64 magic)
+{
+	if (kind == S_IFSOCK && magic == SOCKFS_MAGIC) {
+		struct socket *sock = BPF_CORE_READ(file, private_data);
+
+		return session_of_sock(BPF_CORE_READ(sock, sk)) == session();
+	}
+	if (magic == CGROUP2_SUPER_MAGIC || magic == CGROUP_SUPER_MAGIC || magic == BPF_FS_MAGIC || kind == S_IFBLK)
+		return 0;
+	if (kind == S_IFCHR) {
+		__u32 device = BPF_CORE_READ(inode, i_rdev), major = device >> 20, minor = device & 0xfffff;
+
+		/* as in confine.bpf.c */
+		if (major == 1)
+			return minor == 3 || minor == 5 || minor == 7 || minor == 8 || minor == 9;
+		return (major == 5 && (minor == 0 || minor == 2)) || (major >= 136 && major <= 143);
+	}
+	return 1;
 }
 
 /* By SCM_RIGHTS or pidfd_getfd. Sockets of the session pass, UNIX ones too; the host's do not, nor ways to a device. */
@@ -118,22 +158,7 @@ int BPF_PROG(lsm_file_receive, struct file *file)
 	inode = BPF_CORE_READ(file, f_inode);
 	kind = BPF_CORE_READ(inode, i_mode) & S_IFMT;
 	magic = BPF_CORE_READ(inode, i_sb, s_magic);
-	if (kind == S_IFSOCK && magic == SOCKFS_MAGIC) {
-		struct socket *sock = BPF_CORE_READ(file, private_data);
-
-		return session_of_sock(BPF_CORE_READ(sock, sk)) == session() ? 0 : -EPERM;
-	}
-	if (magic == CGROUP2_SUPER_MAGIC || magic == CGROUP_SUPER_MAGIC || magic == BPF_FS_MAGIC || kind == S_IFBLK)
-		return -EPERM;
-	if (kind == S_IFCHR) {
-		__u32 device = BPF_CORE_READ(inode, i_rdev), major = device >> 20, minor = device & 0xfffff;
-
-		/* as in confine.bpf.c */
-		if (major == 1)
-			return minor == 3 || minor == 5 || minor == 7 || minor == 8 || minor == 9 ? 0 : -EPERM;
-		return (major == 5 && (minor == 0 || minor == 2)) || (major >= 136 && major <= 143) ? 0 : -EPERM;
-	}
-	return 0;
+	return may_receive(file, inode, kind, magic) ? 0 : refuse(SLUICE_HOOK_FILE_RECEIVE, kind, magic);
 }
 
 /* The socket found is judged, whatever name led to it: the session's own, or one that is bound to an allowed name. */
@@ -203,23 +228,28 @@ int BPF_PROG(lsm_unix_may_send, struct socket *sock, struct socket *other)
 	return may_reach(peer);
 }
 
-/* /proc/PID/mem, /proc/PID/fd and pidfd_getfd ask this, too. */
+/*
+ * /proc/PID/mem, /proc/PID/fd and pidfd_getfd ask this, too. Where the kernel only wants to know what to show in
+ * /proc/PID/stat, it says that it is no attempt (NOAUDIT): ps and top have it asked of every process.
+ */
 SEC("lsm/ptrace_access_check")
 int BPF_PROG(lsm_ptrace_access_check, struct task_struct *child, unsigned int mode)
 {
-	return in_session() && session_of_task(child) != session() ? -EPERM : 0;
+	if (!in_session() || session_of_task(child) == session())
+		return 0;
+	return mode & PTRACE_MODE_NOAUDIT ? -EPERM : refuse(SLUICE_HOOK_PTRACE, mode, 0);
 }
 
 SEC("lsm/task_kill")
 int BPF_PROG(lsm_task_kill, struct task_struct *task, struct kernel_siginfo *info, int signal, const struct cred *cred)
 {
-	return in_session() && session_of_task(task) != session() ? -EPERM : 0;
+	return in_session() && session_of_task(task) != session() ? refuse(SLUICE_HOOK_KILL, signal, 0) : 0;
 }
 
 SEC("lsm/bpf")
 int BPF_PROG(lsm_bpf, int cmd)
 {
-	return in_session() ? -EPERM : 0;
+	return in_session() ? refuse(SLUICE_HOOK_BPF, cmd, 0) : 0;
 }
 
 /* Writing to any cgroup (moving oneself, making one), and everything in a bpffs, whose pins keep the programs attached. */
@@ -231,30 +261,32 @@ int BPF_PROG(lsm_inode_permission, struct inode *inode, int mask)
 	magic = BPF_CORE_READ(inode, i_sb, s_magic);
 	if (magic != CGROUP2_SUPER_MAGIC && magic != CGROUP_SUPER_MAGIC && magic != BPF_FS_MAGIC)
 		return 0;
-	return (magic == BPF_FS_MAGIC || (mask & MAY_WRITE)) && in_session() ? -EPERM : 0;
+	if ((magic != BPF_FS_MAGIC && !(mask & MAY_WRITE)) || !in_session())
+		return 0;
+	return refuse(SLUICE_HOOK_INODE_PERMISSION, magic, 0);
 }
 
 SEC("lsm/sb_mount")
 int BPF_PROG(lsm_sb_mount, const char *device, const struct path *path, const char *type, unsigned long flags, void *data)
 {
-	return in_session() ? -EPERM : 0;
+	return in_session() ? refuse(SLUICE_HOOK_MOUNT, 0, 0) : 0;
 }
 
 SEC("lsm/sb_umount")
 int BPF_PROG(lsm_sb_umount, struct vfsmount *mount, int flags)
 {
-	return in_session() ? -EPERM : 0;
+	return in_session() ? refuse(SLUICE_HOOK_UMOUNT, 0, 0) : 0;
 }
 
 /* The newer calls: fsmount() and open_tree() make mounts that nobody sees before this. */
 SEC("lsm/move_mount")
 int BPF_PROG(lsm_move_mount, const struct path *from, const struct path *to)
 {
-	return in_session() ? -EPERM : 0;
+	return in_session() ? refuse(SLUICE_HOOK_MOVE_MOUNT, 0, 0) : 0;
 }
 
 SEC("lsm/userns_create")
 int BPF_PROG(lsm_userns_create, const struct cred *cred)
 {
-	return in_session() ? -EPERM : 0;
+	return in_session() ? refuse(SLUICE_HOOK_USERNS_CREATE, 0, 0) : 0;
 }

@@ -2,7 +2,7 @@
 /*
  * What is refused in the kernel and has to be on record, counted until the daemon takes it. Counting instead of telling
  * each: an agent refuses itself a million times a second if it likes, and can neither fill a buffer that others need nor
- * the record. For each session there are, in a turn, so many names and one count for all further ones.
+ * the record. For each session and kind there are, in a turn, so many entries and one count for all further ones.
  *
  * Time is cut in turns. The kernel counts in one while the daemon takes what the one before has, so that no count is in
  * use when it is taken. Where the daemon does not come, turns add up, and what there can be stays the same.
@@ -30,7 +30,7 @@ struct {
 
 static const struct sluice_refusal no_refusal;
 
-static __always_inline __u16 refusal_turn(void)
+static __always_inline __u8 refusal_turn(void)
 {
 	return (bpf_ktime_get_ns() >> SLUICE_TURN_BITS) & 1;
 }
@@ -73,29 +73,33 @@ static __always_inline struct sluice_refusal *count_refusal(struct sluice_refusa
 	return fresh ? entry : NULL;
 }
 
-/* May this session have an entry for one more name in this turn? */
-static __always_inline int has_room_for_name(__u64 session, __u16 turn)
+/* May this session have an entry for one more of this kind in this turn? */
+static __always_inline int has_room(struct sluice_refusal_key *names, __u64 session, __u8 turn, __u16 kind)
 {
-	struct sluice_refusal_key names = {.kind = SLUICE_REFUSED_NAMES, .turn = turn};
 	struct sluice_refusal *entry;
 	int fresh;
 
-	names.name.session = session;
-	entry = refusal_entry(&names, &fresh);
+	__builtin_memset(names, 0, sizeof(*names));
+	names->name.session = session;
+	names->kind = SLUICE_REFUSED_NAMES;
+	names->turn = turn;
+	names->detail[0] = kind;
+	entry = refusal_entry(names, &fresh);
 	return entry && __sync_fetch_and_add(&entry->count, 1) < SLUICE_REFUSED_NAMES_MAX;
 }
 
 /* A UNIX socket was refused to the process that calls; key->name.length and key->name.name say which, 0: one without a name. */
 static __always_inline void refused_unix(struct sluice_refusal_key *key)
 {
+	struct sluice_refusal_key names;
 	struct sluice_refusal *entry;
 	__u64 session = bpf_get_current_cgroup_id();
 
 	key->name.session = session;
 	key->kind = SLUICE_REFUSED_UNIX;
 	key->turn = refusal_turn();
-	if (!bpf_map_lookup_elem(&refusals, key) && !has_room_for_name(session, key->turn)) {
-		key->kind = SLUICE_REFUSED_UNIX_MORE;
+	if (!bpf_map_lookup_elem(&refusals, key) && !has_room(&names, session, key->turn, key->kind)) {
+		key->further = 1;
 		key->name.length = 0;
 		__builtin_memset(key->name.name, 0, sizeof(key->name.name));
 	}

@@ -22,7 +22,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "sluice.h"
-#include "refusals.bpf.h"
+#include "attempts.bpf.h"
 
 #define AF_INET 2
 #define AF_INET6 10
@@ -36,6 +36,8 @@
 
 #define REFUSE 0
 #define PASS 1
+/* Refused, and in the record already, as what is beyond a limit. */
+#define COUNTED (-1)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -234,8 +236,11 @@ static __always_inline int within_session(struct bpf_sock_addr *ctx)
 	return 1;
 }
 
-/* A limit of the session was reached; `port` and `address` say where the first of the turn meant to go. */
-static __always_inline void over_limit(__u16 kind, const struct address *address, __u16 port)
+/*
+ * A limit of the session was reached; `port` and `address` say where the first of the turn meant to go. A function of its
+ * own, for the stack's sake: a key is large.
+ */
+static __noinline int over_limit(__u16 kind, const struct address *address, __u16 port)
 {
 	struct sluice_refusal_key key = {.kind = kind, .turn = refusal_turn()};
 	struct sluice_refusal *entry;
@@ -243,16 +248,11 @@ static __always_inline void over_limit(__u16 kind, const struct address *address
 	key.name.session = bpf_get_current_cgroup_id();
 	entry = count_refusal(&key);
 	if (!entry)
-		return;
+		return 0;
 	__builtin_memcpy(entry->first.address, address->byte, sizeof(entry->first.address));
 	entry->first.port = port;
 	read_process(&entry->first);
-}
-
-static __always_inline int refuse_connection(void)
-{
-	bpf_set_retval(-ECONNREFUSED); /* as a port does on which nobody listens; without it EPERM */
-	return REFUSE;
+	return 0;
 }
 
 /* NULL when there is no room for another session: what asks is refused then. */
@@ -266,7 +266,10 @@ static __always_inline struct sluice_usage *usage_of(__u64 session)
 	return bpf_map_lookup_elem(&usage, &session);
 }
 
-/* Remembers the origin and answers whether the connection or datagram may be turned to the daemon at port *to. */
+/*
+ * Remembers the origin; then the connection or datagram may be turned to the daemon at port *to. 0, else why not: enum
+ * sluice_refusal_reason, or COUNTED.
+ */
 static __always_inline int admit(struct bpf_sock_addr *ctx, const struct address *address, __u16 port, int v6, __u16 *to)
 {
 	struct bpf_sock *sk = ctx->sk;
@@ -275,36 +278,38 @@ static __always_inline int admit(struct bpf_sock_addr *ctx, const struct address
 	__u64 id, *birth;
 
 	if (!sk)
-		return REFUSE;
+		return SLUICE_REASON_FOREIGN;
 	if (ctx->protocol == IPPROTO_UDP) {
 		/* At once, so that QUIC falls back to TCP without a timeout. */
 		if (ctx->type != SOCK_DGRAM || port != SLUICE_DNS_PORT)
-			return REFUSE;
+			return SLUICE_REASON_PROTOCOL;
 	} else if (ctx->protocol != IPPROTO_TCP || ctx->type != SOCK_STREAM) {
-		return REFUSE;
+		return SLUICE_REASON_PROTOCOL;
 	}
 	/* Bound to another interface, packets for 127.0.0.1 would leave the host. */
 	if (sk->bound_dev_if != 0 && sk->bound_dev_if != IFINDEX_LO)
-		return REFUSE;
+		return SLUICE_REASON_INTERFACE;
 
 	id = bpf_get_current_cgroup_id();
 	birth = bpf_sk_storage_get(&births, sk, 0, 0);
 	if (!birth || *birth != id)
-		return REFUSE;
+		return SLUICE_REASON_FOREIGN;
 
 	used = usage_of(id);
 	if (!used || (ctx->protocol == IPPROTO_TCP && used->flows >= flows_max)) {
 		over_limit(used ? SLUICE_REFUSED_FLOWS : SLUICE_REFUSED_SESSION, address, port);
 		bpf_set_retval(-ENOBUFS);
-		return REFUSE;
+		return COUNTED;
 	}
 	*to = listener_port();
-	if (*to == 0 || !daemon_listens(ctx, ctx->protocol == IPPROTO_UDP, v6, *to))
-		return refuse_connection();
+	if (*to == 0 || !daemon_listens(ctx, ctx->protocol == IPPROTO_UDP, v6, *to)) {
+		bpf_set_retval(-ECONNREFUSED); /* as a port does on which nobody listens; without it EPERM */
+		return SLUICE_REASON_DAEMON;
+	}
 
 	origin = bpf_sk_storage_get(&origins, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!origin)
-		return REFUSE;
+		return SLUICE_REASON_MEMORY;
 	__builtin_memcpy(origin->address, address->byte, sizeof(origin->address));
 	origin->port = port;
 	origin->family = ctx->family;
@@ -313,38 +318,65 @@ static __always_inline int admit(struct bpf_sock_addr *ctx, const struct address
 	origin->socket_cookie = bpf_get_socket_cookie(ctx);
 	origin->isn = 0;
 	read_process(origin);
-	return PASS;
+	return 0;
 }
 
-static __always_inline int turn4(struct bpf_sock_addr *ctx)
+/*
+ * Not an attempt is to connect a UDP socket to port 0. getaddrinfo() does so of a name with several addresses, to see which
+ * of its own each would be reached from; nothing is sent, and nobody listens there. With a service, or in another library, it
+ * takes the port of that one, which can't be told from a client of QUIC: that is counted.
+ */
+static __always_inline int refuse_address(struct bpf_sock_addr *ctx, __u16 kind, const struct address *address, int reason)
+{
+	struct attempt attempt = {.kind = kind, .port = bpf_ntohs(ctx->user_port)};
+
+	if (reason == COUNTED || (kind == SLUICE_REFUSED_CONNECT && ctx->protocol == IPPROTO_UDP && attempt.port == 0))
+		return REFUSE;
+	__builtin_memcpy(attempt.address, address->byte, sizeof(attempt.address));
+	attempt.detail[0] = ctx->type;
+	attempt.detail[1] = ctx->protocol;
+	attempt.detail[2] = reason;
+	refused(&attempt);
+	return REFUSE;
+}
+
+static __always_inline int turn4(struct bpf_sock_addr *ctx, __u16 kind)
 {
 	/* 0.0.0.0 stands for this host (ip_route_connect in include/net/route.h). */
 	__u32 ip4 = ctx->user_ip4 ? ctx->user_ip4 : bpf_htonl(LOOPBACK4);
 	struct address address = mapped(ctx->user_ip4);
 	__u16 to = 0;
+	int reason;
 
 	if (is_loopback4(ip4) && own_listener4(ctx, ip4) && within_session(ctx)) {
 		ctx->user_ip4 = ip4;
 		return PASS;
 	}
-	if (admit(ctx, &address, bpf_ntohs(ctx->user_port), 0, &to) != PASS)
-		return REFUSE;
+	reason = admit(ctx, &address, bpf_ntohs(ctx->user_port), 0, &to);
+	if (reason != 0)
+		return refuse_address(ctx, kind, &address, reason);
 	ctx->user_ip4 = bpf_htonl(LOOPBACK4);
 	ctx->user_port = bpf_htons(to);
 	return PASS;
 }
 
-static __always_inline int turn6(struct bpf_sock_addr *ctx)
+static __always_inline struct address address6(struct bpf_sock_addr *ctx)
 {
 	struct address address;
-	__u16 to = 0;
-	int v4;
 
 	address.word[0] = ctx->user_ip6[0];
 	address.word[1] = ctx->user_ip6[1];
 	address.word[2] = ctx->user_ip6[2];
 	address.word[3] = ctx->user_ip6[3];
-	v4 = is_mapped(&address);
+	return address;
+}
+
+static __always_inline int turn6(struct bpf_sock_addr *ctx, __u16 kind)
+{
+	struct address address = address6(ctx);
+	int v4 = is_mapped(&address), reason;
+	__u16 to = 0;
+
 	if (v4 && is_loopback4(address.word[3]) && own_listener4(ctx, address.word[3]) && within_session(ctx))
 		return PASS;
 	/* :: stands for ::1 (tcp_v6_connect in net/ipv6/tcp_ipv6.c) */
@@ -353,8 +385,9 @@ static __always_inline int turn6(struct bpf_sock_addr *ctx)
 		ctx->user_ip6[3] = bpf_htonl(1);
 		return PASS;
 	}
-	if (admit(ctx, &address, bpf_ntohs(ctx->user_port), !v4, &to) != PASS)
-		return REFUSE;
+	reason = admit(ctx, &address, bpf_ntohs(ctx->user_port), !v4, &to);
+	if (reason != 0)
+		return refuse_address(ctx, kind, &address, reason);
 	ctx->user_ip6[0] = 0;
 	ctx->user_ip6[1] = 0;
 	ctx->user_ip6[2] = v4 ? bpf_htonl(0xffff) : 0;
@@ -366,13 +399,13 @@ static __always_inline int turn6(struct bpf_sock_addr *ctx)
 SEC("cgroup/connect4")
 int connect4(struct bpf_sock_addr *ctx)
 {
-	return turn4(ctx);
+	return turn4(ctx, SLUICE_REFUSED_CONNECT);
 }
 
 SEC("cgroup/connect6")
 int connect6(struct bpf_sock_addr *ctx)
 {
-	return turn6(ctx);
+	return turn6(ctx, SLUICE_REFUSED_CONNECT);
 }
 
 /* Whoever the client asked, where it would see the daemon. */
@@ -431,21 +464,32 @@ int recvmsg6(struct bpf_sock_addr *ctx)
 }
 
 /* By allowing two kinds: raw, ping, MPTCP, SCTP, UDP-Lite and what comes later have no way past connect(). */
-SEC("cgroup/sock_create")
-int sock_create(struct bpf_sock *ctx)
+static __always_inline int may_create(struct bpf_sock *ctx, __u32 family, __u32 type, __u32 protocol)
 {
 	__u64 *birth;
 
-	if (ctx->family != AF_INET && ctx->family != AF_INET6)
+	if (family != AF_INET && family != AF_INET6)
 		return REFUSE;
-	if (!(ctx->type == SOCK_STREAM && ctx->protocol == IPPROTO_TCP) &&
-	    !(ctx->type == SOCK_DGRAM && ctx->protocol == IPPROTO_UDP))
+	if (!(type == SOCK_STREAM && protocol == IPPROTO_TCP) && !(type == SOCK_DGRAM && protocol == IPPROTO_UDP))
 		return REFUSE;
 	birth = bpf_sk_storage_get(&births, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!birth)
 		return REFUSE;
 	*birth = bpf_get_current_cgroup_id();
 	return PASS;
+}
+
+/* Fields of the context are read once, and first: else the compiler shares a read by an address, which the verifier refuses. */
+SEC("cgroup/sock_create")
+int sock_create(struct bpf_sock *ctx)
+{
+	__u32 family = ctx->family, type = ctx->type, protocol = ctx->protocol;
+	struct attempt attempt = {.kind = SLUICE_REFUSED_SOCKET, .detail = {family, type, protocol}};
+
+	if (may_create(ctx, family, type, protocol) == PASS)
+		return PASS;
+	refused(&attempt);
+	return REFUSE;
 }
 
 /* Whoever holds the daemon's port after its death would be taken for the daemon by the packet filters below. */
@@ -456,16 +500,31 @@ static __always_inline int may_bind(struct bpf_sock_addr *ctx)
 	return port != 0 && bpf_ntohs(ctx->user_port) == port ? REFUSE : PASS;
 }
 
+static __always_inline int refuse_bind(struct bpf_sock_addr *ctx, const struct address *address)
+{
+	struct attempt attempt = {.kind = SLUICE_REFUSED_BIND, .port = bpf_ntohs(ctx->user_port)};
+
+	__builtin_memcpy(attempt.address, address->byte, sizeof(attempt.address));
+	attempt.detail[0] = ctx->type;
+	attempt.detail[1] = ctx->protocol;
+	refused(&attempt);
+	return REFUSE;
+}
+
 SEC("cgroup/bind4")
 int bind4(struct bpf_sock_addr *ctx)
 {
-	return may_bind(ctx);
+	struct address address = mapped(ctx->user_ip4);
+
+	return may_bind(ctx) == PASS ? PASS : refuse_bind(ctx, &address);
 }
 
 SEC("cgroup/bind6")
 int bind6(struct bpf_sock_addr *ctx)
 {
-	return may_bind(ctx);
+	struct address address = address6(ctx);
+
+	return may_bind(ctx) == PASS ? PASS : refuse_bind(ctx, &address);
 }
 
 /* Runs for datagrams with an address; those on a connected socket went through connect4/6. */
@@ -485,19 +544,20 @@ static __always_inline int was_turned(struct bpf_sock_addr *ctx)
 SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return was_turned(ctx) ? PASS : turn4(ctx);
+	return was_turned(ctx) ? PASS : turn4(ctx, SLUICE_REFUSED_SENDTO);
 }
 
 SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return turn6(ctx);
+	return turn6(ctx, SLUICE_REFUSED_SENDTO);
 }
 
-/* One end of a packet, as the packet filters need it. */
+/* One end of a packet, as the packet filters need it; what can't be read is zero, but for the protocol. */
 struct end {
 	struct address address;
 	__u16 port;
+	__u16 protocol; /* of IP, or SLUICE_UNREADABLE */
 };
 
 /*
@@ -517,6 +577,7 @@ static __always_inline int far_end(struct __sk_buff *skb, int out, struct end *e
 		protocol = ip.protocol;
 		at = ip.ihl * 4;
 		end->address = mapped(out ? ip.daddr : ip.saddr);
+		end->protocol = protocol;
 	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
 		struct ipv6hdr ip;
 
@@ -525,6 +586,7 @@ static __always_inline int far_end(struct __sk_buff *skb, int out, struct end *e
 		protocol = ip.nexthdr;
 		at = sizeof(ip);
 		__builtin_memcpy(end->address.byte, out ? &ip.daddr : &ip.saddr, sizeof(end->address.byte));
+		end->protocol = protocol;
 	} else {
 		return -1;
 	}
@@ -620,7 +682,7 @@ static __always_inline int within(struct __sk_buff *skb, int out)
 }
 
 /* Of the socket that sends; who called it is on the socket, since no process need be here. */
-static __always_inline void too_many_datagrams(const struct sluice_origin *origin)
+static __noinline int too_many_datagrams(const struct sluice_origin *origin)
 {
 	struct sluice_refusal_key key = {.kind = SLUICE_REFUSED_DATAGRAMS, .turn = refusal_turn()};
 	struct sluice_refusal *entry;
@@ -629,6 +691,7 @@ static __always_inline void too_many_datagrams(const struct sluice_origin *origi
 	entry = count_refusal(&key);
 	if (entry)
 		__builtin_memcpy(&entry->first, origin, sizeof(entry->first));
+	return 0;
 }
 
 /*
@@ -659,7 +722,7 @@ static __always_inline int announce(struct __sk_buff *skb, const struct end *to)
 	}
 	if (__sync_fetch_and_add(&used->datagrams, 1) >= SLUICE_DATAGRAM_RATE) {
 		too_many_datagrams(origin);
-		return REFUSE;
+		return COUNTED;
 	}
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		struct iphdr ip;
@@ -688,28 +751,78 @@ static __always_inline int announce(struct __sk_buff *skb, const struct end *to)
 }
 
 /* The backstop: whatever way a packet took, it goes to the daemon, within the session, or nowhere. */
-static __always_inline int may_travel(struct __sk_buff *skb, int out)
+static __always_inline int may_travel(struct __sk_buff *skb, int out, struct end *end)
 {
-	struct end end = {};
-	int protocol = far_end(skb, out, &end);
+	int protocol = far_end(skb, out, end);
 
 	if (protocol < 0)
 		return REFUSE;
-	if (!is_daemon(skb, &end))
+	if (!is_daemon(skb, end))
 		return protocol == IPPROTO_TCP ? within(skb, out) : REFUSE;
-	return out && protocol == IPPROTO_UDP ? announce(skb, &end) : PASS;
+	return out && protocol == IPPROTO_UDP ? announce(skb, end) : PASS;
+}
+
+static __always_inline int is_loopback(const struct address *a)
+{
+	return is_mapped(a) ? is_loopback4(a->word[3]) : is_loopback6(a);
+}
+
+/*
+ * The process that runs may be any here, or none. Who called connect() is on the socket; of one that did not nobody is known,
+ * and the cgroup that the socket is of is the session. What was turned to a daemon is told by where it was meant to go.
+ */
+static __noinline int refused_packet(struct __sk_buff *skb, struct end *end, int out)
+{
+	struct attempt attempt = {.kind = SLUICE_REFUSED_PACKET};
+	struct sluice_refusal *entry;
+	struct sluice_origin *origin;
+	struct bpf_sock *sk = skb->sk;
+
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
+	origin = sk ? bpf_sk_storage_get(&origins, sk, 0, 0) : NULL;
+	attempt.session = bpf_skb_cgroup_id(skb);
+	attempt.detail[0] = !out;
+	attempt.detail[1] = end->protocol;
+	if (out && origin && origin->protocol == end->protocol && is_loopback(&end->address)) {
+		__builtin_memcpy(attempt.address, origin->address, sizeof(attempt.address));
+		attempt.port = origin->port;
+	} else {
+		__builtin_memcpy(attempt.address, end->address.byte, sizeof(attempt.address));
+		attempt.port = end->port;
+	}
+	entry = count_attempt(&attempt);
+	if (!entry)
+		return 0;
+	if (origin)
+		__builtin_memcpy(&entry->first, origin, sizeof(entry->first));
+	entry->first.cgroup_id = attempt.session;
+	__builtin_memcpy(entry->first.address, attempt.address, sizeof(entry->first.address));
+	entry->first.port = attempt.port;
+	return 0;
+}
+
+static __always_inline int filter(struct __sk_buff *skb, int out)
+{
+	struct end end = {.protocol = SLUICE_UNREADABLE};
+	int verdict = may_travel(skb, out, &end);
+
+	if (verdict == PASS)
+		return PASS;
+	if (verdict == REFUSE)
+		refused_packet(skb, &end, out);
+	return REFUSE;
 }
 
 SEC("cgroup_skb/egress")
 int egress(struct __sk_buff *skb)
 {
-	return may_travel(skb, 1);
+	return filter(skb, 1);
 }
 
 SEC("cgroup_skb/ingress")
 int ingress(struct __sk_buff *skb)
 {
-	return may_travel(skb, 0);
+	return filter(skb, 0);
 }
 
 /*
@@ -843,4 +956,32 @@ int daemon_sock_create(struct bpf_sock *ctx)
 	if (ctx->type == SOCK_DGRAM && ctx->protocol == IPPROTO_UDP)
 		bpf_sk_storage_get(&listeners, ctx, &one, BPF_SK_STORAGE_GET_F_CREATE);
 	return PASS;
+}
+
+/*
+ * A call that the launcher's filter refused, counted for the process that answers it (launch/answer.c). Here, as in user
+ * space neither the turn nor the count could be kept in one step.
+ */
+SEC("syscall")
+int refused_call(struct sluice_refused_call *call)
+{
+	struct sluice_refusal_key key = {}, names;
+	struct sluice_refusal *entry;
+
+	__builtin_memcpy(&key, &call->key, sizeof(key));
+	if (call->tell) {
+		entry = bpf_map_lookup_elem(&refusals, &key);
+		if (entry)
+			__builtin_memcpy(&entry->first, &call->first, sizeof(entry->first));
+		return 0;
+	}
+	key.turn = refusal_turn();
+	if (!bpf_map_lookup_elem(&refusals, &key) && !has_room(&names, key.name.session, key.turn, key.kind)) {
+		key.further = 1;
+		__builtin_memset(key.detail, 0, sizeof(key.detail));
+	}
+	call->key.turn = key.turn;
+	call->key.further = key.further;
+	__builtin_memcpy(call->key.detail, key.detail, sizeof(key.detail));
+	return count_refusal(&key) != NULL;
 }

@@ -49,6 +49,7 @@ test('an entry has one line for people, and a priority', () => {
   );
   assert.equal(entry.SYSLOG_IDENTIFIER, 'sluiced');
   assert.equal(priority({ type: 'fault' }), '3');
+  assert.equal(priority({ type: 'fault', decision: 'deny' }), '4');
   assert.equal(priority({ decision: 'deny' }), '4');
   assert.equal(priority({ decision: 'approve' }), '5');
   assert.equal(priority({ decision: 'allow' }), '6');

@@ -59,7 +59,8 @@ export function entryOf(event: Event): Field[] {
 const [ERR, WARNING, NOTICE, INFO, DEBUG] = [3, 4, 5, 6, 7] as const;
 
 function priority({ type, decision, observed }: Event): number {
-  if (type === 'fault' || type === 'policy.rejected') return ERR;
+  // What an agent tried and was refused is no fault of the host's.
+  if ((type === 'fault' && decision !== 'deny') || type === 'policy.rejected') return ERR;
   if (decision === 'deny' || type === 'session.refused' || type === 'session.expired') return WARNING;
   if (decision === 'approve' || observed !== undefined || type.startsWith('approval.')) return NOTICE;
   if (type.startsWith('daemon.') || type === 'policy.loaded') return NOTICE;

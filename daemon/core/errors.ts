@@ -77,6 +77,10 @@ export const ERRORS = {
     todo: 'connect by the name of the resource, with SNI and without encrypted client hello',
   },
   // intake
+  KERNEL_REFUSED: {
+    what: 'the kernel refused what a process of a session tried',
+    todo: 'see the message for what it was; resources are reached by connections over TCP, names by asking for them',
+  },
   REFUSALS_LOST: {
     what: 'more was refused than could be counted',
     todo: 'nothing of it passed; see which sessions are refused so much',

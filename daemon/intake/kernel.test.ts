@@ -82,6 +82,14 @@ test('a refusal is read field by field', () => {
   const { kind, name, count, first } = decodeRefusal(bytes);
   assert.deepEqual([kind, name, count], ['unix', '@tracer', 4_294_967_297]);
   assert.deepEqual([first.pid, first.exe, first.cgroupId], [4242, '/usr/bin/python3.11', 0x1_0000_0312n]);
+  assert.equal(first.address, '', 'a UNIX socket has none');
+  bytes.writeUInt16LE(6, REFUSED_LAYOUT['key.kind'][0]);
+  bytes.writeUInt8(1, REFUSED_LAYOUT['key.further'][0]);
+  for (const [i, number] of [2, 17, 0xffff_fff1].entries())
+    bytes.writeUInt32LE(number, REFUSED_LAYOUT['key.detail'][0] + 4 * i);
+  const sendto = decodeRefusal(bytes);
+  assert.deepEqual([sendto.kind, sendto.further, sendto.detail], ['sendto', true, [2, 17, 0xffff_fff1]]);
+  assert.deepEqual([sendto.name, sendto.first.address, sendto.first.port], ['', '198.51.100.23', 5433]);
   bytes.writeUInt16LE(77, REFUSED_LAYOUT['key.kind'][0]);
   assert.throws(() => decodeRefusal(bytes), { code: 'INTERNAL' });
 });

@@ -38,20 +38,47 @@ export const UNIX_NAME_LAYOUT = {
 
 /** `struct sluice_refused`, in the same way. */
 export const REFUSED_LAYOUT = {
-  sluice_refused: [0, 480],
+  sluice_refused: [0, 488],
   'key.name': [0, 120],
   'key.kind': [120, 2],
-  'refusal.count': [128, 8],
-  'refusal.first': [136, 344],
+  'key.turn': [122, 1],
+  'key.further': [123, 1],
+  'key.detail': [124, 12],
+  'refusal.count': [136, 8],
+  'refusal.first': [144, 344],
 } as const satisfies Record<string, readonly [offset: number, size: number]>;
 
 const L = ORIGIN_LAYOUT;
 const U = UNIX_NAME_LAYOUT;
 const R = REFUSED_LAYOUT;
 /** `enum sluice_refusal_kind`, from 1. */
-const REFUSAL_KINDS = ['unix', 'further unix', 'connections', 'datagrams', 'session'] as const;
-/** Taken at once from the kernel. */
-const REFUSALS_AT_ONCE = 64;
+const REFUSAL_KINDS = [
+  'unix',
+  'connections',
+  'datagrams',
+  'session',
+  'connect',
+  'sendto',
+  'socket',
+  'option',
+  'device',
+  'bind',
+  'packet',
+  'hook',
+  'syscall',
+] as const;
+/** Those that were to go somewhere; a packet that can't be read was, too, but that is not known. */
+const PLACED: ReadonlySet<string> = new Set([
+  'connections',
+  'datagrams',
+  'session',
+  'connect',
+  'sendto',
+  'bind',
+  'packet',
+]);
+/** Taken at once from the kernel, of which each look walks the map anew. */
+const REFUSALS_AT_ONCE = 512;
 /** More than the map has room for: a walk that others change may begin again. */
 const MAX_UNIX_NAMES = 65_536;
 /** errno(3): the map is full. */
@@ -78,14 +105,18 @@ export interface UnixName {
 /** What the kernel refused to one session in about a second. */
 export interface KernelRefusal {
   /**
-   * unix: the socket of `name`. further unix: other sockets, beyond those that are counted by name. connections, datagrams:
-   * more than a session may have. session: connections and datagrams of a session that there is no room to count for.
+   * unix: the socket of `name`. connections, datagrams: more than a session may have. session: connections and datagrams of a
+   * session that there is no room to count for. The others: `enum sluice_refusal_kind` of native/sluice.h.
    */
   readonly kind: (typeof REFUSAL_KINDS)[number];
-  /** Of kind unix: as UnixName has it; '' for a socket that has none. */
+  /** Others of the kind, beyond those that are counted apart: neither name nor detail say what. */
+  readonly further: boolean;
+  /** What was refused, more closely, as `enum sluice_refusal_kind` says for each kind; 0 where it says nothing. */
+  readonly detail: readonly [number, number, number];
+  /** Of kind unix: as UnixName has it; '' for a socket that has none. Of others ''. */
   readonly name: string;
   readonly count: number;
-  /** Who it was the first time; of connections and datagrams also where to. */
+  /** Who it was the first time, and where to; no address: ''. pid 0: a packet, of which no process is known. */
   readonly first: KernelOrigin;
 }
 
@@ -159,6 +190,7 @@ export function openKernel({ pinDir, library }: KernelOptions): Kernel {
   // One buffer for every lookup: it is decoded before the next call.
   const record = Buffer.alloc(L.sluice_origin[1]);
   const credentials = Buffer.alloc(PEER_BYTES);
+  const refused = Buffer.alloc(REFUSALS_AT_ONCE * R.sluice_refused[1]);
   const opened = () => handle ?? raise('the kernel maps are closed');
 
   return {
@@ -207,12 +239,11 @@ export function openKernel({ pinDir, library }: KernelOptions): Kernel {
     },
     refusals() {
       const all: KernelRefusal[] = [];
-      const bytes = Buffer.alloc(REFUSALS_AT_ONCE * R.sluice_refused[1]);
       for (;;) {
-        const count: number = refusalsOf(opened(), bytes, REFUSALS_AT_ONCE);
+        const count: number = refusalsOf(opened(), refused, REFUSALS_AT_ONCE);
         if (count < 0) raise(`cannot take what the kernel refused: errno ${-count}`);
         for (let i = 0; i < count; i++)
-          all.push(decodeRefusal(bytes.subarray(i * R.sluice_refused[1], (i + 1) * R.sluice_refused[1])));
+          all.push(decodeRefusal(refused.subarray(i * R.sluice_refused[1], (i + 1) * R.sluice_refused[1])));
         if (count < REFUSALS_AT_ONCE) return all;
       }
     },
@@ -282,16 +313,19 @@ export function decodeUnixName(bytes: Buffer): UnixName {
 
 export function decodeRefusal(bytes: Buffer): KernelRefusal {
   const [at, size] = R['refusal.first'];
+  const [detail] = R['key.detail'];
+  const kind =
+    REFUSAL_KINDS[bytes.readUInt16LE(R['key.kind'][0]) - 1] ?? raise('the kernel refused for a reason unknown here');
+  // By now the number may be another process's, so /proc is not asked.
+  const first = decodeOrigin(bytes.subarray(at, at + size), () => '');
+  const noAddress = !PLACED.has(kind) || (kind === 'packet' && first.port === 0 && first.address === '::');
   return {
-    kind:
-      REFUSAL_KINDS[bytes.readUInt16LE(R['key.kind'][0]) - 1] ?? raise('the kernel refused for a reason unknown here'),
-    name: decodeUnixName(bytes.subarray(R['key.name'][0])).name,
+    kind,
+    further: bytes.readUInt8(R['key.further'][0]) !== 0,
+    detail: [bytes.readUInt32LE(detail), bytes.readUInt32LE(detail + 4), bytes.readUInt32LE(detail + 8)],
+    name: kind === 'unix' ? decodeUnixName(bytes.subarray(R['key.name'][0])).name : '',
     count: Number(bytes.readBigUInt64LE(R['refusal.count'][0])),
-    first: {
-      // By now the number may be another process's, so /proc is not asked.
-      ...decodeOrigin(bytes.subarray(at, at + size), () => ''),
-      cgroupId: bytes.readBigUInt64LE(R['key.name'][0]),
-    },
+    first: { ...first, ...(noAddress && { address: '' }), cgroupId: bytes.readBigUInt64LE(R['key.name'][0]) },
   };
 }
 

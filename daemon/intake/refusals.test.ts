@@ -16,7 +16,8 @@ const SESSION: Session = {
   startedAt: 0,
 };
 const FIRST = { pid: 4242, uid: 70_003, cgroupId: 77n, comm: 'agent', exe: '/usr/bin/agent', address: '', port: 0 };
-const socket = (name: string, count = 1): KernelRefusal => ({ kind: 'unix', name, count, first: FIRST });
+const COMMON = { further: false, detail: [0, 0, 0], name: '', count: 1, first: FIRST } as const;
+const socket = (name: string, count = 1): KernelRefusal => ({ ...COMMON, kind: 'unix', name, count });
 
 function begin(running: readonly Session[] = [SESSION]) {
   const events: EventInput[] = [];
@@ -50,7 +51,7 @@ const WHOSE = {
 test('a refused socket is an operation that says whose it was, and how often', () => {
   const { events, state, refusals } = begin();
   state.next = [socket('/run/docker.sock'), socket('@tracer', 5000), socket('@open'), socket('')];
-  state.next.push({ kind: 'further unix', name: '', count: 12, first: FIRST });
+  state.next.push({ ...COMMON, kind: 'unix', further: true, count: 12 });
   refusals.look();
   const common = {
     type: 'operation',
@@ -86,10 +87,7 @@ test('what goes beyond a limit is a fault with where the first was to go', () =>
   const { events, state, refusals } = begin();
   const first = { ...FIRST, address: '198.51.100.23', port: 5433 };
   state.next = (['connections', 'datagrams', 'session'] as const).map((kind, i) => ({
-    kind,
-    name: '',
-    count: i + 1,
-    first,
+    ...{ ...COMMON, kind, count: i + 1, first },
   }));
   refusals.look();
   assert.deepEqual(
@@ -122,6 +120,35 @@ test('what goes beyond a limit is a fault with where the first was to go', () =>
     ],
   );
   assert.partialDeepStrictEqual(events[0], WHOSE);
+});
+
+test('any other attempt is a fault that says what was tried, and by whom if anybody is known', () => {
+  const { events, state, refusals } = begin();
+  const nobody = { ...FIRST, pid: 0, uid: 0, exe: '', address: '198.51.100.23', port: 5433 };
+  state.next = [
+    { ...COMMON, kind: 'socket', detail: [2, 3, 1], count: 7 },
+    { ...COMMON, kind: 'sendto', detail: [2, 17, 1], first: { ...FIRST, address: '198.51.100.23', port: 443 } },
+    { ...COMMON, kind: 'packet', detail: [1, 6, 0], first: nobody },
+    { ...COMMON, kind: 'packet', detail: [0, 47, 0], first: { ...nobody, pid: 4242, port: 0 } },
+    { ...COMMON, kind: 'hook', detail: [5, 9, 0] },
+  ];
+  refusals.look();
+  const common = { type: 'fault', ...WHOSE, decision: 'deny', error: 'KERNEL_REFUSED' };
+  const { pid: _, uid: __, exe: ___, ...unknown } = common;
+  const why = 'the kernel refused';
+  assert.deepEqual(events.slice(0, 3), [
+    { ...common, count: 7, verb: 'socket', message: `${why} socket(AF_INET, SOCK_RAW, IPPROTO_ICMP)` },
+    {
+      ...{ ...common, verb: 'sendto', address: '198.51.100.23', port: 443 },
+      message: `${why} a datagram of a UDP socket to 198.51.100.23 port 443: UDP leads to nameservers alone`,
+    },
+    {
+      ...{ ...unknown, verb: 'packet', address: '198.51.100.23', port: 5433 },
+      message: 'the kernel dropped a packet of TCP from 198.51.100.23 port 5433 to a socket of the session',
+    },
+  ]);
+  assert.deepEqual([events[3]?.pid, events[3]?.address, events[3]?.port], [4242, '198.51.100.23', undefined]);
+  assert.equal(events[4]?.verb, 'task_kill');
 });
 
 test('a session that has just ended is known; of one that never was the cgroup stays', () => {

@@ -1,10 +1,12 @@
 /**
- * What the kernel refuses by itself, made part of the record: UNIX sockets of the host, and what goes beyond the limits of a
- * session. It counts, and is asked every second, so that an agent which tries without end makes a few events a second.
+ * What the kernel refuses by itself, made part of the record: UNIX sockets of the host, what goes beyond the limits of a
+ * session, and every other attempt that a hook refused. It counts, and is asked every second, so that an agent which tries
+ * without end makes a few events a second.
  */
 import type { Decision } from '../core/decision.ts';
 import type { EventFields, EventInput, Recorder } from '../core/event.ts';
 import type { Principal, Session } from '../core/principal.ts';
+import { attempted, verbOf } from './attempts.ts';
 import type { Kernel, KernelRefusal } from './kernel.ts';
 
 export interface RefusalsOptions {
@@ -78,13 +80,14 @@ function eventOf(refusal: KernelRefusal, session: Session | null, options: Refus
       ...{ session: session.id, subject: session.principal.subject, groups: session.principal.groups },
       ...(session.principal.issuer !== undefined && { issuer: session.principal.issuer }),
     }),
-    ...{ pid: first.pid, uid: first.uid, exe: first.exe, cgroup: String(first.cgroupId) },
+    // Of a dropped packet there may be no process: then none is told, and not one with the uid of root.
+    ...(first.pid !== 0 && { pid: first.pid, uid: first.uid, exe: first.exe }),
+    cgroup: String(first.cgroupId),
     ...(count > 1 && { count }),
   };
   const to = { address: first.address, port: first.port };
   switch (kind) {
     case 'unix':
-    case 'further unix':
       return { type: 'operation', ...about, ...socketOf(refusal, session, options) };
     case 'connections': {
       const message = `the kernel refused ${times(count, 'connection')}: the session has as many open as one may have`;
@@ -98,13 +101,23 @@ function eventOf(refusal: KernelRefusal, session: Session | null, options: Refus
       const message = `the kernel refused ${times(count, 'connection')}: it has no room to count those of another session`;
       return { type: 'fault', ...about, ...to, decision: 'deny', error: 'FLOW_LIMIT', message };
     }
+    default: {
+      const where = first.address === '' ? {} : first.port === 0 ? { address: first.address } : to;
+      const said = {
+        verb: verbOf(refusal),
+        decision: 'deny',
+        error: 'KERNEL_REFUSED',
+        message: attempted(refusal),
+      } as const;
+      return { type: 'fault', ...about, ...where, ...said };
+    }
   }
 }
 
-function socketOf({ kind, name }: KernelRefusal, session: Session | null, { decide }: RefusalsOptions): EventFields {
+function socketOf({ further, name }: KernelRefusal, session: Session | null, { decide }: RefusalsOptions): EventFields {
   const common = { protocol: 'unix', verb: 'CONNECT', decision: 'deny', error: 'SOCKET_REFUSED' } as const;
-  if (kind === 'further unix' || name === '') {
-    const what = kind === 'unix' ? 'a socket without a name' : 'further sockets';
+  if (further || name === '') {
+    const what = further ? 'further sockets' : 'a socket without a name';
     const accesses = [{ effect: 'network' as const }];
     return { ...common, text: `CONNECT ${what}`, accesses, message: `sluice: ${what} of the host's` };
   }

@@ -214,7 +214,16 @@ test('diff decides recorded names and sockets by the entries of the candidate', 
     asked('A', 'registry.example', { rule: 'registries' }) +
       asked('NS', '.', deny('NAME_UNKNOWN')) +
       asked('TXT', 'registry.example', deny('NAME_TYPE')) +
-      socket('/run/docker.sock', deny('SOCKET_REFUSED')),
+      socket('/run/docker.sock', deny('SOCKET_REFUSED')) +
+      // What a hook refused no policy lets through.
+      event({
+        type: 'fault',
+        protocol: undefined,
+        verb: 'sendto',
+        address: '198.51.100.23',
+        port: 443,
+        ...deny('KERNEL_REFUSED'),
+      }),
   );
   assert.equal((await run('diff', POLICY, '--events', same)).out, '4 operations: none would change, 4 as before\n');
   const moved = write(

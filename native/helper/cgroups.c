@@ -182,10 +182,15 @@ void cgroups_close(struct cgroups *cg)
 	}
 }
 
+int cgroups_answers(const struct cgroups *cg, bool make)
+{
+	return open_child(cg->base, "answers", make);
+}
+
 int cgroups_remove(struct cgroups *cg)
 {
 	char path[2 * PATH_MAX + 16];
-	static const char *const parts[] = {"/sessions", "/daemon", ""};
+	static const char *const parts[] = {"/answers", "/sessions", "/daemon", ""};
 
 	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
 		snprintf(path, sizeof path, "%s%s%s", cg->mount, cg->path, parts[i]);
@@ -217,7 +222,7 @@ int session_open(const struct cgroups *cg, const char *id)
 	return open_child(cg->sessions, id, false);
 }
 
-static int is_populated(int dirfd, bool *populated)
+int cgroup_populated(int dirfd, bool *populated)
 {
 	char text[256];
 	int fd = openat(dirfd, "cgroup.events", O_RDONLY | O_CLOEXEC);
@@ -263,7 +268,7 @@ static int describe(int fd, const char *id, struct session *out)
 		return -1;
 	out->cgroup_id = cgroup_id(fd);
 	memcpy(out->id, id, sizeof out->id);
-	return is_populated(fd, &out->populated);
+	return cgroup_populated(fd, &out->populated);
 }
 
 int session_find(const struct cgroups *cg, const char *id, struct session *out)

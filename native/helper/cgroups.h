@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The cgroups of sluice: NAME/daemon, NAME/sessions and one child of it per session. */
+/*
+ * The cgroups of sluice: NAME/daemon, NAME/sessions and one child of it per session, NAME/answers and one child of it per
+ * process that answers a session's filter.
+ */
 #ifndef CGROUPS_H
 #define CGROUPS_H
 
@@ -43,6 +46,8 @@ int cgroups_open(struct cgroups *cg);
 /* Opens what is there; returns 1 when the base is not. For --detach. */
 int cgroups_open_existing(struct cgroups *cg);
 void cgroups_close(struct cgroups *cg);
+/* NAME/answers, opened anew each time: nothing is attached to it, so that it may go and come. -1 with errno. */
+int cgroups_answers(const struct cgroups *cg, bool make);
 /* Removes the (empty) directories of sluice. */
 int cgroups_remove(struct cgroups *cg);
 
@@ -56,6 +61,8 @@ int session_make(const struct cgroups *cg, const char *id, uid_t owner, uid_t ag
 int session_open(const struct cgroups *cg, const char *id);
 /* Calls `each` for every session; returns the number of them. */
 int session_each(const struct cgroups *cg, void (*each)(const struct session *, void *), void *context);
+/* Is a process in the cgroup? -1 with errno. */
+int cgroup_populated(int dirfd, bool *populated);
 /* Kills everything in the cgroup; -1 with errno. */
 int cgroup_kill(int dirfd);
 /* Moves a process; -1 with errno. */

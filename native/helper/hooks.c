@@ -451,6 +451,11 @@ void hooks_forget_dead(struct hooks *hooks, const struct cgroups *cg)
 	}
 }
 
+int hooks_counter(const struct hooks *hooks)
+{
+	return programs_find(&hooks->programs, NETWORK, "refused_call");
+}
+
 int hooks_map_entries(const struct hooks *hooks, const char *name, uint32_t *most)
 {
 	struct bpf_map_info info = {0};

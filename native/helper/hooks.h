@@ -41,6 +41,8 @@ bool hooks_has(const struct hooks *hooks, const char *name);
 const char *hooks_left_out(const struct hooks *hooks);
 /* Lets every session speak to a UNIX socket of the host: `/path` or `@abstract`. */
 int hooks_allow_unix(struct hooks *hooks, const char *name);
+/* The BPF program refused_call. */
+int hooks_counter(const struct hooks *hooks);
 /* Drops what is counted of sessions that are gone. */
 void hooks_forget_dead(struct hooks *hooks, const struct cgroups *cg);
 /* How many entries a map has now, and how many it can have; -1: there is no such map. */

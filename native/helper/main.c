@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "answers.h"
 #include "cgroups.h"
 #include "fault.h"
 #include "guarantees.h"
@@ -281,6 +282,8 @@ static int detach(const struct options *o, struct cgroups *cg, const char *pin_d
 			;
 		pool_close(&pool);
 	}
+	if (answers_remove(cg) < 0)
+		return 1;
 	if (cg->daemon >= 0 && o->kill)
 		cgroup_kill(cg->daemon);
 	if (hooks_remove(pin_dir) < 0)

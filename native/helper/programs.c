@@ -111,7 +111,8 @@ static int open_object(struct programs *p, enum object which, const struct hooks
 			return -1;
 		p->skeleton[CONFINE] = confine;
 		p->object[CONFINE] = confine->obj;
-		return 0;
+		confine->rodata->pid_namespace = pid_namespace();
+		return confine->rodata->pid_namespace ? 0 : -1;
 	}
 }
 

@@ -22,8 +22,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fault.h"
 #include "../notify.h"
+#include "answers.h"
+#include "fault.h"
 #include "guarantees.h"
 
 #ifndef SO_PEERPIDFD
@@ -373,7 +374,30 @@ static int open_to_start(struct server *s, struct client *c, const char *id, str
 	return -1;
 }
 
-static void do_join(struct server *s, struct client *c, const char *id)
+static void report(void *context, const char *text);
+
+/* What answers the filter of a launch, at this end of a connection. Answers the client when it can't be started. */
+static int start_answer(struct server *s, struct client *c, const struct session *session, int connection)
+{
+	int counter = hooks_counter(s->o->hooks);
+	int status = answers_start(s->o->cg, &s->o->spawn, session, connection, counter);
+
+	if (status < 0 && errno == EUSERS) { /* some may have been killed since the last look */
+		answers_watch(s->o->cg, report, s);
+		status = answers_start(s->o->cg, &s->o->spawn, session, connection, counter);
+	}
+	if (status < 0 && errno == EUSERS)
+		answerf(c, "error LIMIT the session has %d launches at once already\n", ANSWERS_MAX);
+	else if (status < 0)
+		answerf(c, "error FAILED cannot start what answers the filter: %s\n", strerror(errno));
+	return status;
+}
+
+/*
+ * `answer`: the peer is a launcher, which will have a filter. Who answers that has the connection as well and goes on with it
+ * where this has said "ok"; when the peer is not moved, it ends with the connection.
+ */
+static void do_join(struct server *s, struct client *c, const char *id, bool is_launcher)
 {
 	struct session session;
 	char suffix[64];
@@ -384,6 +408,8 @@ static void do_join(struct server *s, struct client *c, const char *id)
 	snprintf(suffix, sizeof suffix, "sessions/%s", id);
 	if (session.agent && c->peer.uid != 0)
 		answerf(c, "error DENIED the session runs as uid %u: its command is started by `spawn`\n", session.agent);
+	else if (is_launcher && start_answer(s, c, &session, c->fd) < 0)
+		; /* it has its answer */
 	else if (c->peer.uid == 0)
 		move_peer(s, c, fd, suffix);
 	else
@@ -401,6 +427,7 @@ static void do_spawn(struct server *s, struct client *c, const char *id)
 	struct spawn spawn = {.session = id, .connection = c->fd};
 	struct session session;
 	char home[PATH_MAX + 64];
+	int pair[2] = {-1, -1}; /* what answers the filter, and the launcher */
 
 	spawn.cgroup = open_to_start(s, c, id, &session);
 	if (spawn.cgroup < 0)
@@ -413,10 +440,17 @@ static void do_spawn(struct server *s, struct client *c, const char *id)
 		answerf(c, "error ARGUMENT the session has no uid of its own: uid %u joins it\n", session.owner);
 	else if (flock(spawn.cgroup, LOCK_EX | LOCK_NB) < 0 || session.populated)
 		answer(c, "error BUSY the session has begun already\n");
-	else if (spawn_inside(&s->o->spawn, &spawn) < 0)
+	else if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		answerf(c, "error FAILED cannot make a socket: %s\n", strerror(errno));
+	else if (start_answer(s, c, &session, pair[0]) < 0)
+		; /* it has its answer */
+	else if (spawn.answer = pair[1], spawn_inside(&s->o->spawn, &spawn) < 0)
 		answerf(c, "error FAILED cannot start a process: %s\n", strerror(errno));
 	else
 		drop(c); /* the new process has the connection now, and answers */
+	for (int i = 0; i < 2; i++)
+		if (pair[i] >= 0)
+			close(pair[i]);
 	close(spawn.cgroup);
 }
 
@@ -579,7 +613,9 @@ static void obey(struct server *s, struct client *c)
 	else if (n == 4 && strcmp(verb, "create") == 0 && strcmp(third, "pool") == 0)
 		do_create(s, c, first, second, true);
 	else if (n == 2 && strcmp(verb, "join") == 0)
-		do_join(s, c, first);
+		do_join(s, c, first, false);
+	else if (n == 3 && strcmp(verb, "join") == 0 && strcmp(second, "answer") == 0)
+		do_join(s, c, first, true);
 	else if (n == 2 && strcmp(verb, "spawn") == 0)
 		do_spawn(s, c, first);
 	else if (n == 2 && strcmp(verb, "end") == 0)
@@ -593,7 +629,7 @@ static void obey(struct server *s, struct client *c)
 	else if (n == 2 && strcmp(verb, "incidents") == 0)
 		do_incidents(s, c, first);
 	else
-		answer(c, "error ARGUMENT known are: daemon, listen, create ID UID [pool], join ID, spawn ID, end ID, list, status, maps, incidents AFTER\n");
+		answer(c, "error ARGUMENT known are: daemon, listen, create ID UID [pool], join ID [answer], spawn ID, end ID, list, status, maps, incidents AFTER\n");
 }
 
 static void read_request(struct server *s, struct client *c)
@@ -782,6 +818,7 @@ static void watch(struct server *s)
 	}
 	state = hooks_watch(s->o->hooks, s->o->cg, report, s);
 
+	answers_watch(s->o->cg, report, s);
 	s->watch_at = now_ms() + WATCH_MS;
 	s->broken = state < 0;
 	tell_state(s);

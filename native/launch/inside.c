@@ -275,14 +275,15 @@ int inside(const struct launch *l)
 
 	alarm(PATIENCE); /* for all that the caller has to send */
 	/* Whoever started the helper may have left it something. */
-	if (close_descriptors_from(INSIDE_CGROUP + 1) < 0 || send(INSIDE_CONNECTION, "ok\n", 3, MSG_NOSIGNAL) != 3 || receive(&request) < 0)
+	if (close_descriptors_from(INSIDE_ANSWER + 1) < 0 || send(INSIDE_CONNECTION, "ok\n", 3, MSG_NOSIGNAL) != 3 || receive(&request) < 0)
 		return FAILED;
 	kill_file = enter(l->session);
 	if (kill_file < 0 || limit_resources(1) < 0)
 		return FAILED;
 	be_ordinary();
 	setsid();
-	if (drop_privileges(1, l->uid, l->gid) < 0 || keep_standard_descriptors() < 0 || filter_system_calls() < 0)
+	if (drop_privileges(1, l->uid, l->gid) < 0 || keep_standard_descriptors() < 0 ||
+	    hand_over(INSIDE_ANSWER, filter_system_calls()) < 0)
 		return FAILED;
 
 	texts = read_texts(&request);

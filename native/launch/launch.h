@@ -20,6 +20,7 @@ struct launch {
 	gid_t gid;
 	int is_root;      /* what is started as root becomes uid and gid; what is not has them already */
 	const char *home; /* inside: where to be when the caller's directory is closed to the agent */
+	unsigned long long cgroup; /* answer: id of the session's */
 	char **command;
 };
 
@@ -32,8 +33,13 @@ int close_descriptors_from(unsigned first);
 int ask_helper(const struct launch *l, const char *request);
 /* Is this process in the session's cgroup? */
 int is_inside(const char *session);
-/* Asks the helper to move this process into the session's cgroup, and checks that it is there. */
+/*
+ * Asks the helper to move this process into the session's cgroup, and checks that it is there. Returns the connection, at
+ * whose other end somebody waits for the filter's listener.
+ */
 int join_session(const struct launch *l);
+/* Gives the filter's listener away over this connection, closes both, and returns when it is known to be served. */
+int hand_over(int connection, int listener);
 
 /* NAME=N, as --limit has it; the last one counts. */
 int limit_set(const char *assignment);
@@ -41,7 +47,7 @@ int limit_set(const char *assignment);
 int limit_resources(int own_uid);
 /* Becomes uid and gid for good (when root), without groups, capabilities and the means to regain any. */
 int drop_privileges(int is_root, uid_t uid, gid_t gid);
-/* Installs the system call filter; it holds for everything that the command starts. */
+/* Installs the system call filter; it holds for everything that the command starts. Returns its listener. */
 int filter_system_calls(void);
 
 /* Becomes the command; returns its exit status when that failed. */
@@ -50,5 +56,7 @@ int run_command(char **command);
 int front(const struct launch *l);
 /* The session's end of it, started by the helper as root with the two descriptors of message.h. */
 int inside(const struct launch *l);
+/* Answers what the filter of one launch refuses, until nobody is left whom it holds for. Root, started by the helper. */
+int answer(const struct launch *l);
 
 #endif

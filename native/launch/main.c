@@ -5,9 +5,12 @@
  *   in place   this process joins the session, gives everything up and becomes the command (same uid as the caller)
  *   front      the helper starts the command under a uid of the session's own; this process stays the caller's, outside,
  *              and passes on signals, the terminal and the exit status (front.c); the other end is `inside` (inside.c)
+ *
+ * Either way the helper starts it once more, outside of the session, to answer what the system call filter refuses (answer.c).
  */
 #include <getopt.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "launch.h"
@@ -63,21 +66,29 @@ int run_command(char **command)
 
 static int in_place(const struct launch *l)
 {
+	int connection;
+
 	/* Descriptors first: the socket to the helper is then the only other one, and is closed again. */
-	if (keep_standard_descriptors() < 0 || close_descriptors_from(3) < 0 || join_session(l) < 0 ||
-	    limit_resources(0) < 0 || drop_privileges(l->is_root, l->uid, l->gid) < 0 || filter_system_calls() < 0)
+	if (keep_standard_descriptors() < 0 || close_descriptors_from(3) < 0)
+		return FAILED;
+	connection = join_session(l);
+	/* Until it has become the command, other processes of the same account have no business with the listener. */
+	if (connection < 0 || limit_resources(0) < 0 || drop_privileges(l->is_root, l->uid, l->gid) < 0 ||
+	    prctl(PR_SET_DUMPABLE, 0) < 0 || hand_over(connection, filter_system_calls()) < 0)
 		return FAILED;
 	return run_command(l->command);
 }
 
 int main(int argc, char **argv)
 {
-	int own_uid = 0, is_inside_end = 0, given = 0;
+	int own_uid = 0, is_inside_end = 0, is_answer = 0, given = 0;
+	char *end = "";
 	const struct option known[] = {
 		{"helper", required_argument, NULL, 'H'},    {"session", required_argument, NULL, 's'},
 		{"uid", required_argument, NULL, 'u'},	     {"gid", required_argument, NULL, 'g'},
 		{"home", required_argument, NULL, 'd'},	     {"limit", required_argument, NULL, 'l'},
 		{"own-uid", no_argument, &own_uid, 1},	     {"inside", no_argument, &is_inside_end, 1},
+		{"answer", no_argument, &is_answer, 1},	     {"cgroup", required_argument, NULL, 'c'},
 		{"help", no_argument, NULL, 'h'},	     {0},
 	};
 	struct launch l = {.is_root = geteuid() == 0};
@@ -90,6 +101,8 @@ int main(int argc, char **argv)
 			l.session = optarg;
 		else if (c == 'd')
 			l.home = optarg;
+		else if (c == 'c')
+			l.cgroup = strtoull(optarg, &end, 10);
 		else if ((c == 'u' && number(optarg, &l.uid) == 0) || (c == 'g' && number(optarg, &l.gid) == 0))
 			given++;
 		else if (c == 'l' ? limit_set(optarg) < 0 : c != 0) {
@@ -98,7 +111,8 @@ int main(int argc, char **argv)
 		}
 	}
 	l.command = argv + optind;
-	if (!l.session || (is_inside_end ? optind != argc || given != 2 : !l.helper || optind == argc) ||
+	if (!l.session || *end ||
+	    (is_answer ? optind != argc || !l.cgroup : is_inside_end ? optind != argc || given != 2 : !l.helper || optind == argc) ||
 	    (given && (!l.is_root || own_uid))) {
 		fputs(USAGE, stderr);
 		return FAILED;
@@ -107,6 +121,8 @@ int main(int argc, char **argv)
 		LOG("--session wants 32 hex digits");
 		return FAILED;
 	}
+	if (is_answer)
+		return answer(&l);
 	if (l.is_root && !own_uid && (given != 2 || l.uid == 0 || l.gid == 0)) {
 		LOG("an agent does not run as root: name --uid and --gid, neither of them 0");
 		return FAILED;

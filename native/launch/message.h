@@ -23,7 +23,14 @@ enum {
 	PATIENCE = 10,       /* seconds that either end waits for the other to begin */
 	INSIDE_CONNECTION = 3,
 	INSIDE_CGROUP = 4,
+	INSIDE_ANSWER = 5, /* connection to whoever answers the filter */
+	ANSWER_CONNECTION = 3,
+	ANSWER_COUNTER = 4, /* the BPF program refused_call */
+	ANSWER_CGROUP = 5,  /* its own */
 };
+
+/* On the cgroup of a process that answers a filter: it has ended because nothing was left to be answered. */
+#define ANSWER_DONE "user.sluice.done"
 
 struct request {
 	uint32_t magic;

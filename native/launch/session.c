@@ -73,14 +73,39 @@ int join_session(const struct launch *l)
 	char request[64];
 	int fd;
 
-	snprintf(request, sizeof request, "join %s", l->session);
+	snprintf(request, sizeof request, "join %s answer", l->session);
 	fd = ask_helper(l, request);
-	if (fd < 0)
-		return -1;
+	if (fd < 0 || is_inside(l->session))
+		return fd;
+	LOG("%s said ok, yet this process is not in the cgroup of session %s", l->helper, l->session);
 	close(fd);
-	if (!is_inside(l->session)) {
-		LOG("%s said ok, yet this process is not in the cgroup of session %s", l->helper, l->session);
-		return -1;
-	}
-	return 0;
+	return -1;
+}
+
+int hand_over(int connection, int listener)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {0};
+	struct iovec data = {"\n", 1};
+	struct msghdr message = {
+		.msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+	struct cmsghdr *first = &control.align;
+	char line[512] = "";
+
+	if (listener < 0)
+		return -1; /* it was said why */
+	first->cmsg_level = SOL_SOCKET;
+	first->cmsg_type = SCM_RIGHTS;
+	first->cmsg_len = CMSG_LEN(sizeof listener);
+	memcpy(CMSG_DATA(first), &listener, sizeof listener);
+	if (sendmsg(connection, &message, MSG_NOSIGNAL) == 1)
+		read_line(connection, line, sizeof line);
+	close(connection);
+	close(listener);
+	if (strcmp(line, "ok") == 0)
+		return 0;
+	LOG("nobody answers for the system call filter: %s", *line ? line : "the reason stands in the log of sluice-helper");
+	return -1;
 }

@@ -41,12 +41,15 @@ UNIX_NAME(UNIX_NAME_FIELD)
 #define REFUSED(X)              \
 	X(key.name, 0, 120)     \
 	X(key.kind, 120, 2)     \
-	X(refusal.count, 128, 8) \
-	X(refusal.first, 136, 344)
+	X(key.turn, 122, 1)     \
+	X(key.further, 123, 1)  \
+	X(key.detail, 124, 12)  \
+	X(refusal.count, 136, 8) \
+	X(refusal.first, 144, 344)
 REFUSED(REFUSED_FIELD)
 #define LINE(name, offset, size) #name " " TEXT(offset) " " TEXT(size) "\n"
 
 const char *sluice_layout(void)
 {
-	return "sluice_origin 0 344\n" ORIGIN(LINE) "sluice_unix_name 0 120\n" UNIX_NAME(LINE) "sluice_refused 0 480\n" REFUSED(LINE);
+	return "sluice_origin 0 344\n" ORIGIN(LINE) "sluice_unix_name 0 120\n" UNIX_NAME(LINE) "sluice_refused 0 488\n" REFUSED(LINE);
 }

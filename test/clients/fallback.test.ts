@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { CLIENTS } from './clients.ts';
-import { assertPassed } from './record.ts';
+import { assertOnlySorting, assertPassed } from './record.ts';
 import { HOSTS, openSite, type Site, siteMissing } from './site.ts';
 import { ADDRESSES } from './world.ts';
 
@@ -64,5 +64,9 @@ describe('one family dead', { skip: siteMissing() }, () => {
     const visit = await visiting;
     assert.deepEqual([visit.status, visit.stdout], [0, curl.got(host, late[6])], visit.stderr);
     assertPassed(visit, curl, host);
+  });
+
+  test('of what a client does by itself only the sorting of addresses is told, as that', async () => {
+    assert.ok((await assertOnlySorting(site)) > 0, 'curl sorts with the port that it wants');
   });
 });

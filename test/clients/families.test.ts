@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { CLIENTS } from './clients.ts';
-import { assertPassed, assertWho, questions } from './record.ts';
+import { assertOnlySorting, assertPassed, assertWho, questions } from './record.ts';
 import { openSite, type Site, siteMissing } from './site.ts';
 import { ADDRESSES, NAMESERVERS } from './world.ts';
 
@@ -34,6 +34,10 @@ describe('clients without settings of their own', { skip: siteMissing() }, () =>
           assert.deepEqual([address, port, decision], [NAMESERVERS[family], 53, 'allow']);
         assert.equal(assertPassed(visit, client, host), at);
       });
+
+  test('nothing that a client does by itself is told as an attempt', async () => {
+    assert.equal(await assertOnlySorting(site), 0, 'a name with one address needs no sorting');
+  });
 
   test('the record of all of it is whole', async () => {
     const { status, stderr } = await site.stack.sluice(['verify']);

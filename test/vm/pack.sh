@@ -20,4 +20,8 @@ done < <("$root/node_modules/node/bin/node" -p '
 ln -s "$root/daemon" "$payload/daemon"
 ln -s "$root/test" "$payload/test"
 for built in sluice-helper sluice-launch sluice-probe libsluice.so; do ln -s "$root/build/native/$built" "$payload/build/native/"; done
+# Programs of tests: the guest has no compiler.
+for source in launch/inside native/calls; do
+  cc -static -pthread -o "$payload/build/native/$(basename "$source")" "$root/test/$source.c" || exit 1
+done
 ln -s "$root/build/js/daemon" "$root/build/js/package.json" "$payload/build/js/"

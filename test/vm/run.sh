@@ -7,6 +7,6 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 # shellcheck source=test/vm/pack.sh
 . "$root/test/vm/pack.sh"
 
-[ $# -gt 0 ] || set -- ways loopback lifetime native/bypass native/unix native/full native/hosts native/tamper native/refusals
+[ $# -gt 0 ] || set -- ways loopback lifetime native/bypass native/unix native/full native/hosts native/tamper native/refusals native/attempts native/calls native/launch
 printf 'exec bash test/vm/guest.sh %s\n' "$*" >"$payload/run.sh"
 guest "$payload"

@@ -123,6 +123,7 @@ open(CGROUP + '/cgroup.procs', 'w').write(str(os.getpid())); print('ESCAPED')`,
     name: 'a child made in another cgroup (clone3)',
     hooks: ['lsm_inode_permission'],
     launch: 'filter',
+    untold: 'C libraries try clone3 at each thread, and its flags are behind a pointer',
     code: `
 fd = os.open(CGROUP, os.O_RDONLY)
 a = ctypes.create_string_buffer(struct.pack('=11Q', 0x200000000, 0, 0, 0, 17, 0, 0, 0, 0, 0, fd), 88)

@@ -6,19 +6,21 @@ const UDP = ['connect4', 'connect6', 'sendmsg4', 'sendmsg6', 'egress', 'ingress'
 const KINDS = ['sock_create', ...UDP];
 
 export const NETWORK: readonly Way[] = [
-  { row: '1', name: 'TCP over IPv4', hooks: TCP, code: `tcp(I, FAR)` },
-  { row: '1', name: 'TCP over IPv6', hooks: TCP, code: `tcp(V, FAR6)` },
-  { row: '1', name: 'TCP to a v4-mapped address', hooks: TCP, code: `tcp(V, '::ffff:' + FAR)` },
+  { row: '1', name: 'TCP over IPv4', hooks: TCP, turned: true, code: `tcp(I, FAR)` },
+  { row: '1', name: 'TCP over IPv6', hooks: TCP, turned: true, code: `tcp(V, FAR6)` },
+  { row: '1', name: 'TCP to a v4-mapped address', hooks: TCP, turned: true, code: `tcp(V, '::ffff:' + FAR)` },
   {
     row: '2',
     name: 'TCP Fast Open, MSG_FASTOPEN',
     hooks: TCP,
+    turned: true,
     code: `s = socket.socket(); s.sendto(TOKEN, 0x20000000, (FAR, PORT)); time.sleep(0.1)`,
   },
   {
     row: '2',
     name: 'TCP Fast Open, TCP_FASTOPEN_CONNECT',
     hooks: TCP,
+    turned: true,
     code: `tcp(I, FAR, prepare=lambda s: s.setsockopt(6, 30, 1))`,
   },
   {
@@ -31,6 +33,7 @@ export const NETWORK: readonly Way[] = [
     row: '4',
     name: 'io_uring: socket, connect and send without their calls',
     hooks: TCP,
+    turned: true,
     launch: 'filter',
     // io_uring_setup(8): one ring of submissions, one of completions; io_uring_enter runs each entry at once.
     code: `
@@ -126,9 +129,9 @@ socket.socket(I, RAW, 255).sendto(head + TOKEN, (FAR, 0))`,
     hooks: KINDS,
     code: `s = make(I, STREAM, 132); s.settimeout(3); s.connect((FAR, PORT)); s.send(TOKEN); time.sleep(0.1)`,
   },
-  { row: '19', name: 'a service of the host on 127.0.0.1', hooks: TCP, code: `tcp(I, '127.0.0.1')` },
-  { row: '19', name: 'a service of the host on ::1', hooks: TCP, code: `tcp(V, '::1')` },
-  { row: '19', name: 'a service of the host by 0.0.0.0', hooks: TCP, code: `tcp(I, '0.0.0.0')` },
+  { row: '19', name: 'a service of the host on 127.0.0.1', hooks: TCP, turned: true, code: `tcp(I, '127.0.0.1')` },
+  { row: '19', name: 'a service of the host on ::1', hooks: TCP, turned: true, code: `tcp(V, '::1')` },
+  { row: '19', name: 'a service of the host by 0.0.0.0', hooks: TCP, turned: true, code: `tcp(I, '0.0.0.0')` },
   {
     row: '21',
     name: 'SO_MARK, and a source address of its own choice',
@@ -147,6 +150,7 @@ tcp(I, FAR, prepare=mark)`,
     row: '23',
     name: 'double fork and setsid',
     hooks: TCP,
+    turned: true,
     code: `
 r, w = os.pipe()
 if os.fork() == 0:
@@ -161,6 +165,7 @@ os.close(w); os.read(r, 1)`,
     row: 'more',
     name: 'AF_UNSPEC takes a connected socket back, and it connects elsewhere',
     hooks: TCP,
+    turned: true,
     code: `
 s = socket.socket(); s.settimeout(2)
 try: s.connect(('127.0.0.1', 9))

@@ -6,10 +6,17 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join as joined } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { openKernel } from '../../../daemon/intake/kernel.ts';
 import { cannotRun, type Host, newHost } from '../host.ts';
 import { newScene, type Scene } from './scene.ts';
 import { PRELUDE, type Way } from './way.ts';
+
+const LIBRARY = joined(import.meta.dirname, '../../../build/native/libsluice.so');
+/** Two turns (2^SLUICE_TURN_BITS ns of native/sluice.h). */
+const TWO_TURNS = 2 * 1_074;
 
 type Outcome = 'escaped' | 'held' | 'impossible';
 
@@ -33,6 +40,10 @@ function tryEach(ways: readonly Way[]): void {
   const hosts: Host[] = [];
   const table: string[] = [];
   const opened = new Map<string, Stage>();
+  /** Those that a hook has held, by the cgroup of the session in which it was tried. */
+  const tried = new Map<bigint, Way>();
+  /** Those that the launcher's filter has held, in the same way. */
+  const filtered = new Map<bigint, Way>();
 
   before(async () => {
     scene = await newScene();
@@ -114,14 +125,48 @@ function tryEach(ways: readonly Way[]): void {
 
       const hooks = way.hooks.filter((hook) => full.attached.includes(hook));
       const by = [...hooks, ...(way.launch ? [`launch ${way.launch}`] : [])];
-      if (hooks.length > 0)
-        assert.equal(await attempt(way, full, 'by hand', true), 'held', `${hooks} have to hold root`);
-      if (way.launch)
-        assert.equal(await attempt(way, full, 'launched', true), 'held', `the launcher's ${way.launch} has to hold it`);
+      if (hooks.length > 0) {
+        const session = await full.host.session();
+        tried.set(session.cgroupId, way);
+        assert.equal(
+          await attempt(way, { ...full, session: session.id }, 'by hand', true),
+          'held',
+          `${hooks} have to hold root`,
+        );
+      }
+      if (way.launch) {
+        const { id, cgroupId } = await full.host.session();
+        if (way.launch === 'filter') filtered.set(cgroupId, way);
+        const launched = await attempt(way, { ...full, session: id }, 'launched', true);
+        assert.equal(launched, 'held', `the launcher's ${way.launch} has to hold it`);
+      }
       const without = hooks.length > 0 ? short(hooks) : 'the launcher';
       const held = [...(hooks.length > 0 ? ['these'] : []), ...(way.launch ? [`launch ${way.launch}`] : [])];
       table.push(`| ${way.row} | ${way.name} | ${without} | ${held.join(', ') || 'nothing here'} |`);
       if (by.length === 0) return context.skip(`nothing on this kernel holds it: needs ${way.hooks[0]}`);
     });
   }
+
+  test('each that a hook or the filter refuses is counted, with what was tried', async () => {
+    await pause(TWO_TURNS);
+    const kernel = openKernel({ pinDir: joined(full.host.runDir, 'bpf'), library: LIBRARY });
+    const refusals = kernel.refusals();
+    await pause(TWO_TURNS / 2);
+    refusals.push(...kernel.refusals());
+    kernel.close();
+    const counted = new Set(refusals.map(({ first }) => first.cgroupId));
+    const calls = new Set(refusals.filter(({ kind }) => kind === 'syscall').map(({ first }) => first.cgroupId));
+    assert.deepEqual(
+      [...filtered]
+        .filter(([cgroup, { untold }]) => calls.has(cgroup) !== (untold === undefined))
+        .map(([, { name }]) => name),
+      [],
+    );
+    const missing = [...tried].filter(([cgroup, { turned }]) => !turned && !counted.has(cgroup));
+    assert.deepEqual(
+      missing.map(([, { name }]) => name),
+      [],
+    );
+    assert.ok(counted.size > 0);
+  });
 }

@@ -16,6 +16,10 @@ export interface Way {
    * have the way at all, LISTENING and a port that it waits for somebody to come.
    */
   readonly code: string;
+  /** Nothing refuses it: the connection or datagram goes to the daemon, which records it. */
+  readonly turned?: true;
+  /** The filter refuses it without a word: why. */
+  readonly untold?: string;
   readonly pull?: { readonly from: 'world' | 'host'; readonly address: string };
   readonly helperOptions?: (directory: string) => readonly string[];
 }
