@@ -132,6 +132,36 @@ static int give(const struct hooks_options *options, int i)
 	return 0;
 }
 
+static bool is_like(const struct bpf_map *map, const struct bpf_map_info *pinned)
+{
+	return pinned->type == bpf_map__type(map) && pinned->key_size == bpf_map__key_size(map) &&
+	       pinned->value_size == bpf_map__value_size(map) && pinned->max_entries == bpf_map__max_entries(map) &&
+	       pinned->map_flags == bpf_map__map_flags(map);
+}
+
+/*
+ * A map that another version pinned, or that has another size now, can't be taken over. It makes way for a new one: the
+ * programs that are attached go on with theirs until each is replaced, in one step, by one that has the new one. What was
+ * under way then is refused, as nothing is known of it.
+ */
+static int make_way(const struct bpf_map *map, const char *path)
+{
+	struct bpf_map_info info = {0};
+	__u32 size = sizeof info;
+	int fd = bpf_obj_get(path), status;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : FAULT_ERRNO("cannot open the map %s", path);
+	status = bpf_obj_get_info_by_fd(fd, &info, &size);
+	close(fd);
+	if (status < 0)
+		return FAULT_ERRNO("cannot look at the map %s", path);
+	if (is_like(map, &info))
+		return 0;
+	LOG("the map %s is one of another version: a new one takes its place", path);
+	return unlink(path) == 0 ? 0 : FAULT_ERRNO("cannot remove the map %s", path);
+}
+
 /* Where libbpf looks first; a kernel that has BTF shows it here. */
 static bool has_btf(void)
 {
@@ -156,6 +186,8 @@ int programs_load(struct programs *p, enum object which, const struct hooks_opti
 		struct bpf_map *map = bpf_object__find_map_by_name(p->object[which], MAPS[i].name);
 
 		map_path(options->pin_dir, i, path, sizeof path);
+		if (map && make_way(map, path) < 0)
+			goto failed;
 		if (map && bpf_map__set_pin_path(map, path) < 0) {
 			FAULT_ERRNO("cannot set the pin of the map %s", path);
 			goto failed;
@@ -172,9 +204,8 @@ int programs_load(struct programs *p, enum object which, const struct hooks_opti
 			      kernel.release);
 		else if (!quiet)
 			FAULT("cannot load the BPF programs: %s; requires Linux >= 6.1 with CONFIG_CGROUP_BPF and BTF "
-			      "(this is %s), CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, and maps in %s of the same version "
-			      "(else sluice-helper --detach first); --verbose shows the verifier's log",
-			      strerror(errno), kernel.release, options->pin_dir);
+			      "(this is %s), CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; --verbose shows the verifier's log",
+			      strerror(errno), kernel.release);
 		goto failed;
 	}
 	for (int i = 0; i < MAP_COUNT; i++)

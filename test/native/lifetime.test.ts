@@ -1,6 +1,6 @@
 /** What holds while parts of sluice die, come back, or are tampered with. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -92,6 +92,28 @@ except OSError as e: print(e.errno)
       );
     }
     assert.equal((JSON.parse((await host.python(session.id, ORIGIN)).stdout) as Origin).address, '198.51.100.23');
+  });
+
+  test('takes over from a version whose maps were others', async () => {
+    const session = await host.session();
+    await host.startDaemon();
+    const pins = join(host.runDir, 'bpf');
+    await host.stopHelper('SIGTERM');
+    for (const name of ['pending', 'refusals']) {
+      rmSync(join(pins, name));
+      const made = ['map', 'create', join(pins, name), 'type', 'hash', 'key', '4', 'value', '4', 'entries', '4'];
+      execFileSync('bpftool', [...made, 'name', name]);
+    }
+    await host.startHelper();
+    const status = await host.helper.status();
+    assert.deepEqual([status.enforcing, status.pinned], [true, status.hooks]);
+    assert.equal((JSON.parse((await host.python(session.id, ORIGIN)).stdout) as Origin).address, '198.51.100.23');
+    const udp = `print(attempt(lambda: socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('198.51.100.23', 5433))))`;
+    assert.equal((await host.python(session.id, udp)).stdout, 'EPERM\n');
+    const listed = JSON.parse(
+      execFileSync('bpftool', ['-j', 'map', 'dump', 'pinned', join(pins, 'refusals')], { encoding: 'utf8' }),
+    );
+    assert.ok((listed as unknown[]).length > 0, 'what is refused is counted in the new map');
   });
 
   test('drops packets when the connect and sendmsg hooks are gone, and mends when the helper starts', async () => {
