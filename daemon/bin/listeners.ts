@@ -5,6 +5,7 @@
  */
 import { closeSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Helper } from '../intake/helper.ts';
 import type { Kernel } from '../intake/kernel.ts';
 import { KINDS, type Kind, openSockets, type SocketLibrary, type Sockets } from '../intake/sockets.ts';
@@ -19,6 +20,10 @@ export interface ListenersOptions {
   /** 0: any that is free. */
   readonly port: number;
 }
+
+/** Tries for the port that there was, while the manager has not closed its own yet, and the time between two, milliseconds. */
+const TRIES = 50;
+const BETWEEN = 20;
 
 export class Listeners {
   readonly #options: ListenersOptions;
@@ -37,9 +42,9 @@ export class Listeners {
   /** Those that the manager kept, or new ones. @throws SluiceError as the helper and the sockets do. */
   async open(): Promise<Sockets> {
     const { manager, port } = this.#options;
-    await this.#look();
+    const inode = await this.#look();
     const ours = KINDS.flatMap((kind): [Kind, number][] => {
-      const fd = manager.kept.get(this.#nameOf(kind));
+      const fd = manager.kept.get(this.#nameOf(kind, inode));
       return fd === undefined ? [] : [[kind, fd]];
     });
     const kept = ours.length === 0 ? null : this.#sockets.inherit(new Map(ours));
@@ -49,8 +54,9 @@ export class Listeners {
       manager.forget(name);
       closeSync(fd);
     }
-    if (!fits) return this.#make();
-    this.#names = ours.map(([kind]) => this.#nameOf(kind));
+    if (!fits) return this.#make(port, inode);
+    this.#names = ours.map(([kind]) => this.#nameOf(kind, inode));
+    this.#inode = inode;
     return kept;
   }
 
@@ -60,30 +66,42 @@ export class Listeners {
     return inode !== null && inode !== this.#inode;
   }
 
-  /** New ones. Whoever has the old ones has closed them. */
-  async renew(): Promise<Sockets> {
+  /**
+   * New ones, at the port that they had: packets of connections that go on pass the hooks at the daemon's port alone, so that at
+   * another one both ends would wait for each other without end. Whoever has the old ones has closed them.
+   * @throws SluiceError as open(); then they are still astray, and it can be tried again.
+   */
+  async renew(before: number): Promise<Sockets> {
     for (const name of this.#names) this.#options.manager.forget(name);
     this.#names = [];
-    await this.#look();
-    return this.#make();
+    const inode = await this.#look();
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#make(before, inode);
+      } catch (error) {
+        if (tries === TRIES) throw error;
+        await pause(BETWEEN);
+      }
+    }
   }
 
-  async #make(): Promise<Sockets> {
-    const { helper, manager, port } = this.#options;
+  async #make(port: number, inode: bigint | null): Promise<Sockets> {
+    const { helper, manager } = this.#options;
     const sockets = await helper.inDaemonCgroup(() => this.#sockets.open(port));
-    for (const [kind, fd] of sockets.descriptors) manager.keep(this.#nameOf(kind), [fd]);
-    this.#names = [...sockets.descriptors.keys()].map((kind) => this.#nameOf(kind));
+    for (const [kind, fd] of sockets.descriptors) manager.keep(this.#nameOf(kind, inode), [fd]);
+    this.#names = [...sockets.descriptors.keys()].map((kind) => this.#nameOf(kind, inode));
+    this.#inode = inode;
     return sockets;
   }
 
-  async #look(): Promise<void> {
+  async #look(): Promise<bigint | null> {
     const { mount, cgroup } = await this.#options.helper.status();
     this.#cgroup = join(mount, cgroup, 'daemon');
-    this.#inode = inodeOf(this.#cgroup);
+    return inodeOf(this.#cgroup);
   }
 
-  #nameOf(kind: Kind): string {
-    return `${kind}-${this.#options.kernel.mapsId()}-${this.#inode}`;
+  #nameOf(kind: Kind, inode: bigint | null): string {
+    return `${kind}-${this.#options.kernel.mapsId()}-${inode}`;
   }
 }
 

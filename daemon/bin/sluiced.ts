@@ -241,7 +241,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     }
     log.warn('the cgroups of sluice-helper were made anew: sluiced listens in them');
     listener.close();
-    await listener.listen(await listeners.renew());
+    await listener.listen(await listeners.renew(port));
     kernel.setListener(listener.port);
   };
   const find = (cgroupId: bigint): Session | null => sessions.find(cgroupId);

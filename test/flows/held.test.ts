@@ -1,6 +1,9 @@
 /** Approvals, sessions and policy while flows run: restarts, retries, reloads, ends. */
 import assert from 'node:assert/strict';
+import { rmdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import { openHelper } from '../../daemon/intake/helper.ts';
 import { type Finished, finished } from '../harness/child.ts';
 import { type PostgresServer, postgresMissing, startPostgres } from '../harness/postgres.ts';
 import { type Stack, stackMissing, startStack } from '../harness/stack.ts';
@@ -123,6 +126,27 @@ ${more}`;
     assert.equal(denied.status, 1);
     assert.match(denied.stderr, /enough/);
     assert.equal(await counter(), '1');
+  });
+
+  test('a held statement lives through a helper whose cgroups were made anew, as systemd removes empty ones', {
+    timeout: 60_000,
+  }, async () => {
+    const before = Number(await counter());
+    const first = psql('UPDATE counter SET n = n + 100');
+    const [request] = await until(pending, (all) => all.length === 1);
+    const { mount, cgroup } = await openHelper(join(stack.runDir, 'helper.sock')).status();
+    await stack.stopHelper('SIGTERM');
+    rmdirSync(join(mount, cgroup, 'daemon'));
+    await stack.startHelper();
+    // Until sluiced listens in the new one, connections are refused.
+    await until(
+      () => psql('SELECT 1'),
+      ({ status }) => status === 0,
+    );
+    await approve(request!.id);
+    const { status, stdout } = await first;
+    assert.deepEqual([status, stdout], [0, 'UPDATE 1\n']);
+    assert.equal(Number(await counter()), before + 100);
   });
 
   test('ten retries at once make one request, and it executes once', { timeout: 60_000 }, async () => {

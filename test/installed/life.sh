@@ -10,6 +10,8 @@ boot=$(cat /proc/sys/kernel/random/boot_id)
 # shellcheck source=test/tally.sh
 . /test/tally.sh
 kept /test/result
+# shellcheck source=test/daemon-faults.sh
+. /test/daemon-faults.sh
 within() { # within COMMAND…: true before long?
   local until=$((SECONDS + ${SLUICE_LIFE_SECONDS:-30}))
   until "$@" >/dev/null 2>&1; do
@@ -208,6 +210,9 @@ case $stage in
     check 'and governed' governed
     check 'the chain holds' sluice verify
     check 'nothing got out while it went down and came up' eval 'no_escape && ! cat /test/seen.* | grep -q "\"escapes\": [1-9]"'
+    part 'a daemon that takes all memory'
+    exhausted
+    check 'nothing got out' no_escape
     replaced 'back to the version before' old "$OLD"
     removed
     unheld

@@ -23,7 +23,8 @@ dependencies() {
 things() {
   local to=$1 here=$top/test/installed
   mkdir -p "$to" "$to/tries"
-  cp "$here"/*.sh "$here"/*.py "$here"/*.yaml "$here"/*.sql "$top/test/tally.sh" "$top/test/killed/world.py" "$2"/* "$to/"
+  cp "$here"/*.sh "$here"/*.py "$here"/*.yaml "$here"/*.sql "$top/test/tally.sh" "$top/test/daemon-faults.sh" \
+    "$top/test/systemd/evaluate.mjs" "$top/test/killed/world.py" "$2"/* "$to/"
   cc -O2 -static -o "$to/prober" "$top/test/killed/prober.c"
   cp -r "$here/units" "$to/"
   chmod 777 "$to" "$to/tries"

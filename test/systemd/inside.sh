@@ -7,6 +7,8 @@ sessions=$slice/sluice-agents.slice/sluice-helper.service/sluice/sessions
 # shellcheck source=test/tally.sh
 . /test/tally.sh
 kept /test/result
+# shellcheck source=test/daemon-faults.sh
+. /test/daemon-faults.sh
 look() { # after each failure
   systemctl --no-pager --lines=0 status sluice-helper sluiced agent 2>&1 | grep -E 'service -|Active:|Status:'
   journalctl --no-pager --quiet -o short-monotonic -n 12 _SYSTEMD_UNIT=sluiced.service + UNIT=sluiced.service
@@ -39,16 +41,7 @@ same() { # same FIELD=value…
   return "${PIPESTATUS[0]}"
 }
 caught_up() { [ "$(sluice audit -n 1 -o json | seqs cat)" = "$(journalctl -q -t sluiced SLUICE_SCHEMA=4 -n 1 -o json | seqs cat)" ]; }
-main_pid() { systemctl show --property=MainPID --value "$1"; }
 status_of() { systemctl show --property=StatusText --value "$1"; }
-# The daemon's own record before, and the tail of the audit, which has to be there afterwards, byte by byte.
-remember() {
-  pid=$(main_pid sluiced)
-  sluice audit -n 200 -o json >/test/acknowledged
-}
-new_daemon() { local now; now=$(main_pid sluiced); [ "$now" != 0 ] && [ "$now" != "$pid" ] && up; }
-acknowledged() { ! grep -vxFf <(sluice audit -n 5000 -o json) /test/acknowledged && sluice verify; }
-evaluate() { kill -USR1 "$(main_pid sluiced)" && within /usr/lib/sluice/bin/node /test/evaluate.mjs "$1"; }
 # Was the last connection one that the kernel had said something of?
 attributed() { sluice audit TYPE=flow.start TYPE=fault -n 1 -o json | grep -q '"error":"FLOW_NO_RESOURCE"'; }
 refusals() { cat /test/agent.log /test/agent.before | grep -c ECONNREFUSED; }
@@ -185,20 +178,7 @@ if [ ! -e /test/booted ]; then
   evaluate 'for (;;);'
   check 'one whose event loop is blocked is started again' within new_daemon
   check 'and nothing of the audit is lost' acknowledged
-  if [ -e /sys/fs/cgroup/sluice.slice/sluiced.service/memory.high ]; then
-    remember
-    evaluate 'globalThis.kept = []; setInterval(() => kept.push(Buffer.alloc(4 << 20, 1)), 50)'
-    check 'one that leaks is started again' within new_daemon
-    check 'after it said so' eval 'sluice audit -o json ERROR=MEMORY_LIMIT | grep -q "slowed down"'
-    check 'and nothing of the audit is lost' acknowledged
-    remember
-    evaluate 'globalThis.kept = []; for (;;) kept.push(Buffer.alloc(4 << 20, 1))'
-    check 'one that takes all memory at once is started again' within new_daemon
-    check 'and nothing of the audit is lost' acknowledged
-  else
-    skipped 'one that leaks is started again' 'cgroup v2 has no memory controller here'
-    skipped 'one that takes all memory at once is started again' 'cgroup v2 has no memory controller here'
-  fi
+  exhausted
   empty
   check 'the agent is still in its session' main_in_session
   check 'and was refused meanwhile, never let out' not_direct

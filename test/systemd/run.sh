@@ -17,7 +17,7 @@ mkdir -p "$root/test"
 chmod 777 "$root/test"
 printf '{"resolvers": ["127.0.0.1:53"]}\n' >"$root/etc/sluice/sluiced.json"
 cp "$here/policy.yaml" "$root/etc/sluice/policy/"
-cp "$top/test/tally.sh" "$here/inside.sh" "$here/probe.py" "$here/witness.py" "$here/evaluate.mjs" "$root/test/"
+cp "$top/test/tally.sh" "$top/test/daemon-faults.sh" "$here/inside.sh" "$here/probe.py" "$here/witness.py" "$here/evaluate.mjs" "$root/test/"
 cp "$here/units/"*.service "$root/etc/systemd/system/"
 # override UNIT LINE…
 override() {
