@@ -77,7 +77,11 @@ const PLACED: ReadonlySet<string> = new Set([
   'bind',
   'packet',
 ]);
-/** Taken at once from the kernel, of which each look walks the map anew. */
+/**
+ * Refusals taken by one call, which copies so much memory: the first of each look, as it mostly finds nothing, and further ones,
+ * each of which walks the map from its beginning.
+ */
+const REFUSALS_AT_FIRST = 16;
 const REFUSALS_AT_ONCE = 512;
 /** More than the map has room for: a walk that others change may begin again. */
 const MAX_UNIX_NAMES = 65_536;
@@ -190,7 +194,8 @@ export function openKernel({ pinDir, library }: KernelOptions): Kernel {
   // One buffer for every lookup: it is decoded before the next call.
   const record = Buffer.alloc(L.sluice_origin[1]);
   const credentials = Buffer.alloc(PEER_BYTES);
-  const refused = Buffer.alloc(REFUSALS_AT_ONCE * R.sluice_refused[1]);
+  const few = Buffer.alloc(REFUSALS_AT_FIRST * R.sluice_refused[1]);
+  const many = Buffer.alloc(REFUSALS_AT_ONCE * R.sluice_refused[1]);
   const opened = () => handle ?? raise('the kernel maps are closed');
 
   return {
@@ -239,12 +244,12 @@ export function openKernel({ pinDir, library }: KernelOptions): Kernel {
     },
     refusals() {
       const all: KernelRefusal[] = [];
-      for (;;) {
-        const count: number = refusalsOf(opened(), refused, REFUSALS_AT_ONCE);
+      for (let bytes = few; ; bytes = many) {
+        const size = R.sluice_refused[1];
+        const count: number = refusalsOf(opened(), bytes, bytes.length / size);
         if (count < 0) raise(`cannot take what the kernel refused: errno ${-count}`);
-        for (let i = 0; i < count; i++)
-          all.push(decodeRefusal(refused.subarray(i * R.sluice_refused[1], (i + 1) * R.sluice_refused[1])));
-        if (count < REFUSALS_AT_ONCE) return all;
+        for (let i = 0; i < count; i++) all.push(decodeRefusal(bytes.subarray(i * size, (i + 1) * size)));
+        if (count < bytes.length / size) return all;
       }
     },
     refusalsLost() {
