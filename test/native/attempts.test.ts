@@ -314,7 +314,7 @@ print(call(libc.mount, b'none', b'/', None, 0x44000, None), call(libc.umount2, b
         [
           '1 the kernel refused a mount (lsm/sb_mount)',
           '1 the kernel refused a user namespace (lsm/userns_create)',
-          '1 the kernel refused bpf(31) (lsm/bpf)',
+          '1 the kernel refused bpf(BPF_LINK_GET_NEXT_ID) (lsm/bpf)',
           '1 the kernel refused to reach into a bpffs (lsm/inode_permission)',
           '1 the kernel refused to unmount (lsm/sb_umount)',
           '1 the kernel refused to write to a cgroup (lsm/inode_permission)',
