@@ -297,7 +297,7 @@ import os, signal, ctypes, errno
 def attempt(f):
     try: f(); return 'done'
     except OSError as e: return errno.errorcode[e.errno]
-name = b'--answer\\0--session\\0${session.id}'
+name = b'--answer\\x00--session\\x00${session.id}' # \\0 and a digit would be another byte
 pids = [int(p) for p in os.listdir('/proc') if p.isdigit()]
 def line(pid):
     try: return open('/proc/%d/cmdline' % pid, 'rb').read()
