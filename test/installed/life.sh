@@ -71,7 +71,7 @@ governed() { # governed: what an agent's psql comes to
 up() { sluice status >/dev/null 2>&1 && as dev sluice run -- true; }
 
 # ---------------------------------------------------------------- its life
-files() { find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /test -o -path /var/log -o -path /var/cache -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/lib/systemd \) -prune -o -print | sort; }
+files() { find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /test -o -path /var/log -o -path /var/cache -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /var/lib/postgresql -o -path /var/tmp \) -prune -o -print | sort; }
 apt() { apt-get -y -q -o Dpkg::Use-Pty=0 "$@" </dev/null >/test/apt.log 2>&1; }
 
 shop() { psql -X -q -h /test/socket -U postgres -c 'SELECT'; }
