@@ -11,7 +11,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/file.h>
-#include <sys/pidfd.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -23,13 +22,10 @@
 #include <unistd.h>
 
 #include "../notify.h"
+#include "../peer.h"
 #include "answers.h"
 #include "fault.h"
 #include "guarantees.h"
-
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77
-#endif
 
 enum {
 	CLIENTS_MAX = 64,
@@ -689,22 +685,6 @@ static bool runs_as(int procdir, uid_t uid)
 	return line && sscanf(line, "\nUid: %*u %u", &effective) == 1 && effective == uid;
 }
 
-/*
- * Has the process that connected come to its end? While it has not, its number is its own, and what was opened by that number
- * is its own as well. Kernels before 6.5 can't tell.
- */
-static bool is_gone(int fd)
-{
-	int pidfd, failed;
-	socklen_t size = sizeof pidfd;
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0)
-		return errno != ENOPROTOOPT;
-	failed = pidfd_send_signal(pidfd, 0, NULL, 0) < 0 ? errno : 0;
-	close(pidfd);
-	return failed == ESRCH;
-}
-
 static void accept_one(struct server *s, int listening)
 {
 	int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -734,7 +714,7 @@ static void accept_one(struct server *s, int listening)
 	snprintf(proc, sizeof proc, "/proc/%d", c.peer.pid);
 	c.procdir = open(proc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	/* The number may be another process's by now. Where the kernel can't tell, the uid differs or it is the same user's doing. */
-	if (c.procdir < 0 || !runs_as(c.procdir, c.peer.uid) || is_gone(fd)) {
+	if (c.procdir < 0 || !runs_as(c.procdir, c.peer.uid) || peer_is_gone(fd)) {
 		if (c.procdir >= 0)
 			close(c.procdir);
 		refuse(fd, "error DENIED the process that connected is gone\n");

@@ -7,18 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "../peer.h"
 #include "libsluice.h"
 #include "sluice.h"
-
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77
-#endif
 
 struct sluice_kernel {
 	int accepted;
@@ -314,12 +310,5 @@ int sluice_peer(int fd, uint32_t *out)
 
 int sluice_peer_is_gone(int fd)
 {
-	int pidfd, failed;
-	socklen_t size = sizeof pidfd;
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0)
-		return errno != ENOPROTOOPT;
-	failed = pidfd_send_signal(pidfd, 0, NULL, 0) < 0 ? errno : 0;
-	close(pidfd);
-	return failed == ESRCH;
+	return peer_is_gone(fd);
 }

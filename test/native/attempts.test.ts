@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { attempted } from '../../daemon/intake/attempts.ts';
 import { type Kernel, type KernelRefusal, openKernel } from '../../daemon/intake/kernel.ts';
 import { AGENT_UID, cannotRun, type Host, newHost, PYTHON, type Result, runToEnd } from './host.ts';
+import { refusedWithin } from './refused.ts';
 
 const LIBRARY = join(import.meta.dirname, '../../build/native/libsluice.so');
 /** SLUICE_REFUSED_NAMES_MAX and a turn (2^SLUICE_TURN_BITS ns) of native/sluice.h. */
@@ -40,8 +41,7 @@ describe('an attempt that a hook refuses', { skip: cannotRun() }, () => {
 
   /** What there is of the session once two turns are over. */
   async function taken(session: Session): Promise<KernelRefusal[]> {
-    const all: KernelRefusal[] = [];
-    for (const end = Date.now() + 2 * TURN; Date.now() < end; await pause(50)) all.push(...kernel.refusals());
+    const all = await refusedWithin(kernel, 2 * TURN);
     return all.filter(({ first }) => first.cgroupId === session.cgroupId);
   }
   /** As one sentence each, sorted, with the count; what was counted in two turns is one. */

@@ -10,6 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { CALLS, refusedCall } from '../../daemon/intake/calls.ts';
 import { type Kernel, type KernelRefusal, openKernel } from '../../daemon/intake/kernel.ts';
 import { AGENT_UID, cannotRun, type Host, newHost, OTHER_UID, type Result, runToEnd } from './host.ts';
+import { refusedWithin } from './refused.ts';
 
 const BUILD = join(import.meta.dirname, '../../build/native');
 const LIBRARY = join(BUILD, 'libsluice.so');
@@ -109,11 +110,7 @@ describe('what the filter refuses', { skip: cannotRun() }, () => {
   });
 
   /** All that is there once that time is over. */
-  async function taken(ms = 2 * TURN): Promise<KernelRefusal[]> {
-    const all: KernelRefusal[] = [];
-    for (const end = Date.now() + ms; Date.now() < end; await pause(50)) all.push(...kernel.refusals());
-    return all;
-  }
+  const taken = (ms = 2 * TURN): Promise<KernelRefusal[]> => refusedWithin(kernel, ms);
   /** What is told while something goes on, and of it. */
   async function during<T>(work: () => Promise<T>): Promise<{ list: KernelRefusal[]; result: T }> {
     const list: KernelRefusal[] = [];

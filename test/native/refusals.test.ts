@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as pause } from 'node:timers/promises';
 import { refusedCall } from '../../daemon/intake/calls.ts';
 import { type Kernel, type KernelRefusal, openKernel } from '../../daemon/intake/kernel.ts';
 import { AGENT_UID, cannotRun, type Host, newHost } from './host.ts';
+import { refusedWithin } from './refused.ts';
 
 const LIBRARY = join(import.meta.dirname, '../../build/native/libsluice.so');
 const BPFTOOL = '/usr/sbin/bpftool';
@@ -40,11 +40,7 @@ describe('what the kernel refuses', { skip: cannotRun() }, () => {
   });
 
   /** All that is there once that time is over. */
-  async function taken(ms = 2 * TURN): Promise<KernelRefusal[]> {
-    const all: KernelRefusal[] = [];
-    for (const end = Date.now() + ms; Date.now() < end; await pause(50)) all.push(...kernel.refusals());
-    return all;
-  }
+  const taken = (ms = 2 * TURN): Promise<KernelRefusal[]> => refusedWithin(kernel, ms);
   const sum = (list: readonly KernelRefusal[]) => list.reduce((all, { count }) => all + count, 0);
   const of = (list: readonly KernelRefusal[], cgroupId: bigint) =>
     list.filter(({ first }) => first.cgroupId === cgroupId);

@@ -8,9 +8,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join as joined } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as pause } from 'node:timers/promises';
 import { openKernel } from '../../../daemon/intake/kernel.ts';
 import { cannotRun, type Host, newHost } from '../host.ts';
+import { refusedWithin } from '../refused.ts';
 import { newScene, type Scene } from './scene.ts';
 import { PRELUDE, type Way } from './way.ts';
 
@@ -149,10 +149,7 @@ function tryEach(ways: readonly Way[]): void {
 
   test('each that a hook or the filter refuses is counted, with what was tried', async () => {
     const kernel = openKernel({ pinDir: joined(full.host.runDir, 'bpf'), library: LIBRARY });
-    const refusals = kernel.refusals();
-    // Each look has one of the two turns: two looks some time apart may have the same one.
-    for (const end = performance.now() + 2 * TWO_TURNS; performance.now() < end; await pause(50))
-      refusals.push(...kernel.refusals());
+    const refusals = await refusedWithin(kernel, 2 * TWO_TURNS);
     kernel.close();
     const counted = new Set(refusals.map(({ first }) => first.cgroupId));
     const calls = new Set(refusals.filter(({ kind }) => kind === 'syscall').map(({ first }) => first.cgroupId));
