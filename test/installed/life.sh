@@ -23,6 +23,12 @@ not() { ! "$@"; }
 says() { # says FILE TEXT: does the file hold it? Shown, if not.
   grep -qF -- "$2" "$1" || { printf 'not "%s", but:\n' "$2"; head -c 2000 "$1"; return 1; }
 }
+look() { # after each failure
+  systemctl --no-pager --no-legend list-units 'sluice*'
+  # What systemd says of them, and what they say beside the events, which come by another way.
+  journalctl -q --no-pager -n 30 -o short-precise UNIT=sluiced.service + UNIT=sluice-helper.service + \
+    _TRANSPORT=stdout _SYSTEMD_UNIT=sluiced.service + _TRANSPORT=stdout _SYSTEMD_UNIT=sluice-helper.service | cut -c1-240
+}
 part() { printf '\n== %s\n' "$1"; }
 as() { runuser -u "$1" -- "${@:2}"; }
 
