@@ -161,8 +161,8 @@ export class Encoder {
     return shared + text + outcome.bytes.length + this.#cut.length + FIXED_BYTES;
   }
 
-  /** Writes the canonical form of the event taken; returns where it ends. */
-  put(into: Buffer, start: number, seq: number, time: number, prev: string): number {
+  /** Writes the canonical form of the event taken, with room for the digits of `prev`; returns where it ends. */
+  put(into: Buffer, start: number, seq: number, time: number): number {
     let at = putBytes(into, start, LEAD);
     at = putInteger(into, at, seq);
     at = putBytes(into, at, TIME);
@@ -185,14 +185,15 @@ export class Encoder {
     }
     at = putBytes(into, at, this.#cut);
     at = putBytes(into, at, PREV);
-    at += into.write(prev, at, 'latin1');
-    return putBytes(into, at, END);
+    return putBytes(into, at + GENESIS.length, END);
   }
 
   /** The canonical form of one event by itself. */
   encode(input: EventInput, seq: number, time: number, prev: string): string {
     const bytes = Buffer.allocUnsafe(this.take(input));
-    return bytes.toString('utf8', 0, this.put(bytes, 0, seq, time, prev));
+    const end = this.put(bytes, 0, seq, time);
+    bytes.write(prev, end - END.length - prev.length, 'latin1');
+    return bytes.toString('utf8', 0, end);
   }
 
   /** Most texts are whole, and no two events in a row have the same: these are not made into bytes twice. */

@@ -3,10 +3,12 @@
  * way back: while the store refuses, whatever failed is tried again here, until a transaction has reached the disk.
  */
 import { type Admission, refusalFor } from './admission.ts';
+import { digest } from './canonical.ts';
 import type { Pending } from './pending.ts';
 import type { Quota } from './quota.ts';
 import type { Residency } from './residency.ts';
 import type { Retention } from './retention.ts';
+import { type Stretch, unpack } from './run.ts';
 import type { Signer } from './signer.ts';
 import type { Table } from './table.ts';
 
@@ -65,13 +67,17 @@ export class Drain {
     this.#suspect = true;
   }
 
+  get suspects(): boolean {
+    return this.#suspect;
+  }
+
   drain(): Promise<void> {
     this.#draining ??= this.#once().finally(() => {
       this.#draining = null;
       this.#parts.ended();
       const { refusal } = this.#parts.admission;
       if (refusal === null && this.#full()) void this.drain();
-      else if (this.#parts.pending.turns > 0 && !this.#closed)
+      else if (this.#parts.pending.events > 0 && !this.#closed)
         this.#timer ??= setTimeout(this.#soon, refusal === null ? DRAIN_MS : RETRY_MS);
     });
     return this.#draining;
@@ -81,7 +87,7 @@ export class Drain {
   tryAgain(): void {
     if (this.#closed || this.#draining !== null) return;
     const { pending, table, clock, admission, dir } = this.#parts;
-    if (pending.turns > 0) void this.drain();
+    if (pending.events > 0) void this.drain();
     else {
       this.#draining = table
         .setState('probe', Math.round(clock()))
@@ -103,8 +109,8 @@ export class Drain {
     this.#stop();
     await this.#draining;
     let left = -1;
-    while (pending.turns > 0 && pending.turns !== left) {
-      left = pending.turns;
+    while (pending.events > 0 && pending.events !== left) {
+      left = pending.events;
       await this.drain();
     }
     this.#stop();
@@ -128,12 +134,12 @@ export class Drain {
     const { residency, pending, signer, table, retention, admission, dir } = this.#parts;
     residency.trim();
     const batch = pending.batch();
-    const last = batch.turns.at(-1);
+    const last = batch.stretches.at(-1);
     try {
       if (last !== undefined) {
         const due = signer.due(last.last) || this.#closed;
-        const mark = due ? signer.sign('checkpoint', last.last, last.after) : null;
-        await table.put(batch.turns, batch.terms, mark);
+        const mark = due ? signer.sign('checkpoint', last.last, hashAfter(last)) : null;
+        await table.put(batch.stretches, batch.terms, mark);
         pending.drop(batch);
         this.#parts.kept(last.last);
         if (mark !== null) await signer.putHead(mark);
@@ -149,9 +155,14 @@ export class Drain {
     const { quota, pending, admission } = this.#parts;
     quota.put(putBytes, pending.bytes, admission.refusal !== null);
     if (quota.reached(pending.bytes)) admission.refuse(quota.refusal(pending.bytes), quota.exceeded ? 'all' : 'new');
-    else if (!this.#suspect || pending.turns === 0) {
+    else if (!this.#suspect || pending.events === 0) {
       this.#suspect = false;
       admission.accept();
     }
   }
+}
+
+/** Of its last event, lower-case hex. */
+function hashAfter({ chunk, start, end, first }: Stretch): string {
+  return digest(unpack(chunk.subarray(start, end), first).at(-1)!.bytes);
 }

@@ -28,6 +28,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import type { Append } from './append.ts';
 import { digest, links } from './canonical.ts';
 import { type Entry, RECORD_HEADER, unpack } from './run.ts';
 
@@ -52,14 +53,16 @@ interface Segment {
 
 export class Journal {
   readonly #dir: string;
+  readonly #append: Append;
   readonly #segments: Segment[] = [];
   #current: Segment;
   #generation: bigint;
   #freeBesides = 0;
 
   /** Opens the journal for writing. What it held must have been read with `readJournal` before: all segments are free now. */
-  constructor(dir: string) {
+  constructor(dir: string, append: Append) {
     this.#dir = dir;
+    this.#append = append;
     this.#generation = 0n;
     for (const path of segmentPaths(dir)) {
       const head = readFileSync(path).subarray(0, HEADER);
@@ -90,15 +93,17 @@ export class Journal {
   }
 
   /**
-   * Writes frames, bytes `start` to `end` of the chunk. On return they survive the death of the process. All or nothing for the caller: after an
-   * error the same place is written again.
+   * Chains the records `start` to `end` of the chunk behind the event of hash `before`, whose hash goes into `after`, and writes
+   * them. On return they survive the death of the process. All or nothing for the caller: after an error the same place is
+   * written again.
    * @throws the system's error (ENOSPC, EIO), or ENOSPC when every segment waits for LMDB.
    */
-  append(chunk: Buffer, start: number, end: number, lastSeq: number): void {
-    if (this.#current.position + (end - start) + 4 > SEGMENT_BYTES) this.#rotate();
+  append(chunk: Buffer, start: number, end: number, lastSeq: number, before: Buffer, after: Buffer): void {
+    const size = FRAME_HEADER + end - start;
+    if (this.#current.position + size + 4 > SEGMENT_BYTES) this.#rotate();
     const segment = this.#current;
-    write(segment.fd, chunk, start, end, segment.position);
-    segment.position += end - start;
+    this.#append(segment.fd, segment.position, chunk, start, end, before, after);
+    segment.position += size;
     segment.last = lastSeq;
     segment.dirty = true;
   }
@@ -182,12 +187,6 @@ export class Journal {
 
 function write(fd: number, bytes: Buffer, start: number, end: number, position: number): void {
   for (let at = start; at < end; ) at += writeSync(fd, bytes, at, end - at, position + (at - start));
-}
-
-/** Writes what stands before the records of a frame. `hash`: of its last event, hex. */
-export function putFrame(into: Buffer, at: number, length: number, hash: string): void {
-  into.writeUInt32LE(length, at);
-  into.write(hash, at + 4, 32, 'hex');
 }
 
 /**

@@ -1,33 +1,36 @@
-/** What is committed and not in LMDB yet: turns, oldest first and without a gap, and the terms to index with them. */
+/**
+ * What is committed and not in LMDB yet, oldest first and without a gap, and the terms to index with it. Turns whose records
+ * stand one behind the other are kept as one stretch: thousands of objects that live for a fraction of a second each would be
+ * most of what the garbage collector has to do.
+ */
 import type { EventInput } from '../core/event.ts';
-import { type Entry, unpack } from './run.ts';
+import { blockEnd, type Entry, RUN_BYTES, type Stretch, unpack } from './run.ts';
 import { BLOCK, BlockTerms, type FreshTerm } from './terms.ts';
-import type { Turn } from './turn.ts';
 
 /** One transaction each: several at once, one of them failing, leave lmdb-js with promises that never settle. */
 const BATCH_EVENTS = 16_384;
 const BATCH_BYTES = 8_388_608;
 
-/** The oldest turns, for one transaction. */
+/** The oldest stretches, for one transaction. */
 export interface Batch {
-  readonly turns: readonly Turn[];
+  readonly stretches: readonly Stretch[];
   readonly terms: readonly FreshTerm[];
   readonly events: number;
   readonly bytes: number;
 }
 
+type Growing = { -readonly [K in keyof Stretch]: Stretch[K] };
+
 export class Pending {
-  #turns: Turn[] = [];
+  #stretches: Growing[] = [];
+  /** The last stretch, as long as turns may be added to it. */
+  #open: Growing | null = null;
   #terms = new BlockTerms(-1);
   /** By number. Those of the turn that is not committed yet are among them. */
   #fresh: FreshTerm[] = [];
   #seq = 0;
   #events = 0;
   #bytes = 0;
-
-  get turns(): number {
-    return this.#turns.length;
-  }
 
   get events(): number {
     return this.#events;
@@ -39,7 +42,7 @@ export class Pending {
 
   /** First event that waits; undefined: none. */
   get first(): number | undefined {
-    return this.#turns[0]?.first;
+    return this.#stretches[0]?.first;
   }
 
   /** Collects the terms of an event of the turn that is next. */
@@ -54,10 +57,19 @@ export class Pending {
     this.#fresh.push({ key, seq: this.#seq });
   };
 
-  push(turn: Turn): void {
-    this.#turns.push(turn);
-    this.#events += turn.last - turn.first + 1;
-    this.#bytes += turn.end - turn.start;
+  push(turn: Stretch): void {
+    const { first, last, chunk, start, end, from, to } = turn;
+    this.#events += last - first + 1;
+    this.#bytes += end - start;
+    const open = this.#open;
+    if (open !== null && follows(open, turn) && end - open.start <= RUN_BYTES) {
+      open.last = last;
+      open.end = end;
+      open.to = to;
+    } else {
+      this.#open = { first, last, chunk, start, end, from, to };
+      this.#stretches.push(this.#open);
+    }
   }
 
   /** The events from `seq` on are not kept: their terms have to be collected again. */
@@ -70,32 +82,33 @@ export class Pending {
     let count = 0;
     let events = 0;
     let bytes = 0;
-    for (; count < this.#turns.length && events < BATCH_EVENTS && bytes < BATCH_BYTES; count++) {
-      const { first, last, start, end } = this.#turns[count]!;
+    for (; count < this.#stretches.length && events < BATCH_EVENTS && bytes < BATCH_BYTES; count++) {
+      const { first, last, start, end } = this.#stretches[count]!;
       events += last - first + 1;
       bytes += end - start;
     }
-    const turns = this.#turns.slice(0, count);
-    const last = turns.at(-1)?.last ?? 0;
-    return { turns, terms: this.#fresh.filter(({ seq }) => seq <= last), events, bytes };
+    const stretches = this.#stretches.slice(0, count);
+    if (stretches.at(-1) === this.#open) this.#open = null;
+    const last = stretches.at(-1)?.last ?? 0;
+    return { stretches, terms: this.#fresh.filter(({ seq }) => seq <= last), events, bytes };
   }
 
   /** The batch is in LMDB. */
   drop(batch: Batch): void {
-    this.#turns.splice(0, batch.turns.length);
+    this.#stretches.splice(0, batch.stretches.length);
     this.#events -= batch.events;
     this.#bytes -= batch.bytes;
-    const last = batch.turns.at(-1)?.last ?? 0;
+    const last = batch.stretches.at(-1)?.last ?? 0;
     this.#fresh = this.#fresh.filter(({ seq }) => seq > last);
   }
 
   /** Events with from <= seq < to, oldest first. */
   read(from: number, to: number): Entry[] {
-    let at = this.#turns.length;
-    while (at > 0 && this.#turns[at - 1]!.last >= from) at--;
+    let at = this.#stretches.length;
+    while (at > 0 && this.#stretches[at - 1]!.last >= from) at--;
     const entries: Entry[] = [];
-    for (; at < this.#turns.length && this.#turns[at]!.first < to; at++) {
-      const { chunk, start, end, first } = this.#turns[at]!;
+    for (; at < this.#stretches.length && this.#stretches[at]!.first < to; at++) {
+      const { chunk, start, end, first } = this.#stretches[at]!;
       for (const entry of unpack(chunk.subarray(start, end), first))
         if (entry.seq >= from && entry.seq < to) entries.push(entry);
     }
@@ -103,6 +116,11 @@ export class Pending {
   }
 
   addBlocks(blocks: Set<number>): void {
-    for (const { first } of this.#turns) blocks.add(Math.floor(first / BLOCK));
+    for (const { first } of this.#stretches) blocks.add(Math.floor(first / BLOCK));
   }
+}
+
+/** Its records stand behind those of the stretch, and in the same block. */
+function follows(stretch: Stretch, turn: Stretch): boolean {
+  return turn.chunk === stretch.chunk && turn.start === stretch.end && turn.first < blockEnd(stretch.first);
 }

@@ -3,11 +3,10 @@ import { SluiceError } from '../core/errors.ts';
 import { decode, digest, GENESIS } from './canonical.ts';
 import { type Pruned, readHead } from './checkpoint.ts';
 import { readJournal } from './journal.ts';
-import { blockEnd, type Entry, pack, type Stretch } from './run.ts';
+import { blockEnd, type Entry, pack, RECORD_HEADER, RUN_BYTES, type Stretch } from './run.ts';
 import type { Table } from './table.ts';
 import { BLOCK, BlockTerms, type FreshTerm } from './terms.ts';
 
-const STRETCH_BYTES = 65_536;
 const PUT_BYTES = 2_097_152;
 
 export interface End {
@@ -67,7 +66,9 @@ function endOf(table: Table): End {
 function leading(entries: readonly Entry[], at: number): Entry[] {
   const bound = blockEnd(entries[at]!.seq);
   let end = at;
-  for (let bytes = 0; end < entries.length && entries[end]!.seq < bound && bytes < STRETCH_BYTES; end++)
-    bytes += entries[end]!.bytes.length;
+  for (let bytes = 0; end < entries.length && entries[end]!.seq < bound; end++) {
+    bytes += RECORD_HEADER + entries[end]!.bytes.length;
+    if (bytes > RUN_BYTES && end > at) break;
+  }
   return entries.slice(at, end);
 }

@@ -12,6 +12,8 @@
 import { BLOCK } from './terms.ts';
 
 export const RECORD_HEADER = 8;
+/** The larger, the fewer values; the smaller, the less is read in vain. 16 pages, so that what retention frees fits again. */
+export const RUN_BYTES = 65_536 - 16;
 
 /** An event's canonical bytes, and the sequence number of the place where they were found. */
 export interface Entry {

@@ -1,27 +1,31 @@
 /**
  * The audit store: the one writer of the chain.
  *
- *   record()  encodes, hashes and chains the event in memory
- *   commit    at the end of the event-loop turn, one write to the journal for all its events: they survive this process
+ *   record()  encodes the event in memory and numbers it
+ *   commit    at the end of the event-loop turn, one call hashes and chains all its events and writes them to the journal:
+ *             they survive this process
  *   sync      when someone waits for it, and once a second: fdatasync of the journal: they survive the machine
  *   drain     every fraction of a second, thousands at once: into LMDB, as runs, synced (drain.ts); the journal's space is
  *             free again
  *
  * It refuses (`record` throws, receipts reject) rather than lose: from the first failed write until a probe succeeds. The
- * sequence number and the hash of a refused event are taken back, so the chain has no gap.
+ * sequence number of a refused event is taken back, so the chain has no gap.
  */
 import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { SluiceError } from '../core/errors.ts';
 import type { EventInput, EventType, Receipt, Recorder } from '../core/event.ts';
+import { libraryPath } from '../core/library.ts';
 import { Admission, type AuditState, isClosing, refusalFor, room } from './admission.ts';
 import { agesFrom } from './age.ts';
-import { digest, Encoder, EVENT_BYTES } from './canonical.ts';
+import { openAppend } from './append.ts';
+import { Encoder, EVENT_BYTES } from './canonical.ts';
 import { type HostKey, loadHostKey, type Mark, type Pruned } from './checkpoint.ts';
 import { Chunks } from './chunks.ts';
+import { Disk } from './disk.ts';
 import { Drain } from './drain.ts';
-import { FRAME_HEADER, Journal, putFrame } from './journal.ts';
+import { FRAME_HEADER, Journal } from './journal.ts';
 import type { Log } from './log.ts';
 import { Pending } from './pending.ts';
 import { Quota } from './quota.ts';
@@ -41,6 +45,8 @@ export interface AuditOptions {
   readonly quotaBytes: number;
   /** Absent: nothing is ever deleted. Each absent member: no limit of that kind. */
   readonly retention?: Limits;
+  /** Path of libsluice.so. Absent: the one that was built with this. */
+  readonly library?: string;
   /** Path of the Ed25519 private key. Absent: `host.key` in `dir`. Made when it does not exist. */
   readonly key?: string;
   /** Milliseconds since the epoch. */
@@ -69,6 +75,7 @@ export interface AuditFigures {
   readonly freeBytes: number;
 }
 
+const HASH_BYTES = 32;
 /** Journal space that only events which end something may use. */
 const JOURNAL_RESERVE = 4 * 1_048_576;
 /** With so much waiting, `committed` is told only after the next drain, so that callers slow down before they are refused. */
@@ -90,12 +97,13 @@ export class AuditStore implements Recorder, Log {
   readonly #chunks = new Chunks();
   readonly #pending = new Pending();
   #next: number;
-  #hash: string;
+  /** Of the last event that is committed, and room for the next: 32 bytes each. */
+  #hash: Buffer;
+  #nextHash: Buffer = Buffer.alloc(HASH_BYTES);
   #time = 0;
   #committed: number;
   #turn: Turn | null = null;
-  /** Committed turns that are not known to be on disk. */
-  #undurable: Turn[] = [];
+  readonly #disk: Disk;
   /** Committed turns of which that was not told yet. */
   #withheld: Turn[] = [];
   #syncing = false;
@@ -110,9 +118,10 @@ export class AuditStore implements Recorder, Log {
     this.#table = table;
     this.#key = key;
     this.#chain = chain;
-    this.#journal = new Journal(options.dir);
+    this.#journal = new Journal(options.dir, openAppend(options.library ?? libraryPath()));
+    this.#disk = new Disk(end.seq, () => this.#requestSync());
     this.#next = end.seq + 1;
-    this.#hash = end.hash;
+    this.#hash = Buffer.from(end.hash, 'hex');
     this.#time = end.time;
     this.#committed = end.seq;
     const { dir, clock, elapsed = () => performance.now() } = options;
@@ -126,7 +135,7 @@ export class AuditStore implements Recorder, Log {
       ...{ signer: this.#signer, retention: this.#retention },
       quota: new Quota(options.quotaBytes, () => table.bytesUsed + this.#journal.bytesOnDisk),
       kept: (upTo) => {
-        this.#settle(upTo);
+        this.#disk.reached(upTo);
         this.#journal.release(upTo);
         this.#chunks.release(upTo);
       },
@@ -181,8 +190,7 @@ export class AuditStore implements Recorder, Log {
     turn ??= this.#begin(most, time);
     const chunks = this.#chunks;
     const start = chunks.at + RECORD_HEADER;
-    const end = this.#encoder.put(chunks.bytes, start, this.#next, time, this.#hash);
-    this.#hash = digest(chunks.bytes.subarray(start, end));
+    const end = this.#encoder.put(chunks.bytes, start, this.#next, time);
     putHeader(chunks.bytes, chunks.at, end - start, this.#next);
     this.#pending.index(event, this.#next);
     chunks.at = turn.end = end;
@@ -214,11 +222,7 @@ export class AuditStore implements Recorder, Log {
 
   /** Resolves when what is committed is on disk, or when the store says that it refuses: either way it works. */
   async answers(): Promise<void> {
-    if (this.#admission.refusal === null)
-      await this.#undurable
-        .at(-1)
-        ?.durable()
-        .catch(() => {});
+    if (this.#admission.refusal === null) await this.#disk.reach(this.#committed).catch(() => {});
   }
 
   /** Tells of each change between writing and refusing. Returns what ends it. */
@@ -247,10 +251,9 @@ export class AuditStore implements Recorder, Log {
   /** A turn's events are in one block and in one chunk. */
   #begin(most: number, time: number): Turn {
     const chunks = this.#chunks;
-    if (!chunks.has(FRAME_HEADER + most)) chunks.next(FRAME_HEADER + most, this.#next - 1);
-    chunks.at += FRAME_HEADER;
+    if (!chunks.has(most)) chunks.next(most, this.#next - 1);
     setImmediate(this.#commitTurn);
-    this.#turn = new Turn(this.#next, this.#hash, chunks.bytes, chunks.at, time, this.#requestSync);
+    this.#turn = new Turn(this.#next, chunks.bytes, chunks.at, time, this.#disk.reach);
     return this.#turn;
   }
 
@@ -261,10 +264,8 @@ export class AuditStore implements Recorder, Log {
     const turn = this.#turn;
     this.#turn = null;
     if (turn === null) return;
-    const from = turn.start - FRAME_HEADER;
     try {
-      putFrame(turn.chunk, from, turn.end - turn.start, this.#hash);
-      this.#journal.append(turn.chunk, from, turn.end, turn.last);
+      this.#journal.append(turn.chunk, turn.start, turn.end, turn.last, this.#hash, this.#nextHash);
     } catch (error) {
       this.#takeBack(turn);
       const refusal = refusalFor(error, 'an event could not be written to the audit journal', this.#options.dir);
@@ -272,10 +273,9 @@ export class AuditStore implements Recorder, Log {
       this.#admission.refuse(refusal, 'all');
       return;
     }
-    turn.after = this.#hash;
+    [this.#hash, this.#nextHash] = [this.#nextHash, this.#hash];
     this.#pending.push(turn);
     this.#committed = turn.last;
-    this.#undurable.push(turn);
     if (this.#pending.bytes < SLOW_BYTES) turn.commit();
     else this.#withheld.push(turn);
     this.#syncTimer ??= setTimeout(this.#requestSync, SYNC_MS);
@@ -283,17 +283,18 @@ export class AuditStore implements Recorder, Log {
     for (const listener of this.#listeners) listener();
   }
 
-  /** The numbers, the hash and the terms of a turn that was not kept are given to those that come next. */
+  /** The numbers and the terms of a turn that was not kept are given to those that come next. */
   #takeBack(turn: Turn): void {
-    this.#chunks.at = turn.start - FRAME_HEADER;
+    this.#chunks.at = turn.start;
     this.#next = turn.first;
-    this.#hash = turn.before;
     this.#pending.takeBack(turn.first);
   }
 
   readonly #requestSync = (): void => {
     if (this.#syncTimer !== null) clearTimeout(this.#syncTimer);
     this.#syncTimer = null;
+    // What the journal did not keep once it may not keep again, whatever it says: LMDB is the way to the disk now.
+    if (this.#drain.suspects) return;
     if (this.#syncing) {
       this.#syncAgain = true;
       return;
@@ -307,29 +308,21 @@ export class AuditStore implements Recorder, Log {
       resolve();
       if (this.#closed) return;
       if (error !== null) return this.#lostDisk(error);
-      this.#settle(upTo);
-      const again = this.#syncAgain || this.#undurable.some((turn) => turn.awaited);
+      this.#disk.reached(upTo);
+      const again = this.#syncAgain || this.#disk.awaited;
       this.#syncAgain = false;
-      if (again && this.#undurable.length > 0) this.#requestSync();
+      if (again && this.#disk.upTo < this.#committed) this.#requestSync();
     });
   };
-
-  #settle(upTo: number): void {
-    let count = 0;
-    for (const turn of this.#undurable) {
-      if (turn.last > upTo) break;
-      turn.settle();
-      count++;
-    }
-    if (count > 0) this.#undurable.splice(0, count);
-  }
 
   /** fdatasync failed: what the kernel still has of the journal can't be relied upon. LMDB is the way to the disk now. */
   #lostDisk(error: Error): void {
     const refusal = refusalFor(error, 'the audit journal could not be written to disk', this.#options.dir);
-    for (const turn of this.#undurable.splice(0)) turn.fail(refusal);
-    this.#withheld = this.#withheld.filter((turn) => turn.onDisk);
     this.#drain.suspect();
+    this.#disk.failed(refusal);
+    const lost = this.#withheld.filter(({ last }) => last > this.#disk.upTo);
+    this.#withheld = this.#withheld.filter(({ last }) => last <= this.#disk.upTo);
+    for (const turn of lost) turn.fail(refusal);
     this.#admission.refuse(refusal, 'all');
   }
 
@@ -399,8 +392,8 @@ export class AuditStore implements Recorder, Log {
     if (this.#syncTimer !== null) clearTimeout(this.#syncTimer);
     this.#admission.stop();
     await this.#drain.close();
-    if (this.#pending.turns === 0 && this.#committed > this.#signer.seq) {
-      const mark = this.#signer.sign('checkpoint', this.#committed, this.#hash);
+    if (this.#pending.events === 0 && this.#committed > this.#signer.seq) {
+      const mark = this.#signer.sign('checkpoint', this.#committed, this.#hash.toString('hex'));
       await this.#table.put([], [], mark);
       await this.#signer.putHead(mark);
     }

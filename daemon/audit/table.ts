@@ -17,7 +17,7 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import { decode } from './canonical.ts';
 import type { Mark, Pruned } from './checkpoint.ts';
 import { checkHeader } from './header.ts';
-import { blockEnd, type Entry, type Stretch, unpack } from './run.ts';
+import { type Entry, type Stretch, unpack } from './run.ts';
 import { BLOCK, BlockTerms, type FreshTerm, term } from './terms.ts';
 
 export interface Span {
@@ -25,8 +25,6 @@ export interface Span {
   readonly to: number;
 }
 
-/** The larger, the fewer values; the smaller, the less is read in vain. 16 pages, so that what retention frees fits again. */
-const RUN_BYTES = 65_536 - 16;
 const NOTHING = Buffer.alloc(0);
 const nothing = (): void => {};
 
@@ -37,8 +35,6 @@ export class Table {
   readonly #blocks: Database<Span, number>;
   readonly #marks: Database<Mark, number>;
   readonly #state: Database<unknown, string>;
-  /** Runs stand here until their transaction has ended; one transaction at a time. */
-  #runs: Buffer = Buffer.alloc(0);
 
   /** @param mapBytes address space to reserve: far above what may be used, so that the map never has to move. */
   constructor(dir: string, mapBytes: number, readOnly = false) {
@@ -74,35 +70,18 @@ export class Table {
   }
 
   /**
-   * Puts events in one transaction with their index. Resolves when they are on disk; rejects when they are not kept.
-   * Called again only when the one before has ended.
+   * Puts events in one transaction with their index, each stretch as a run. Resolves when they are on disk; rejects when they
+   * are not kept. Until then their bytes must not change. Called again only when the one before has ended.
    */
   async put(stretches: readonly Stretch[], terms: readonly FreshTerm[], mark: Mark | null): Promise<void> {
     const writes = new Writes(this.#root);
-    this.#putRuns(stretches, writes);
+    for (const { first, chunk, start, end } of stretches)
+      writes.add(this.#events.put(first, chunk.subarray(start, end)), chunk);
     this.#putSpans(stretches, writes);
     for (const { key, seq } of terms) writes.add(this.#terms.put([key, Math.floor(seq / BLOCK)], NOTHING));
     if (mark !== null) writes.add(this.#marks.put(mark.seq, mark));
     await writes.done();
     await this.#root.flushed;
-  }
-
-  #putRuns(stretches: readonly Stretch[], writes: Writes): void {
-    const total = stretches.reduce((sum, { start, end }) => sum + end - start, 0);
-    if (total > this.#runs.length) this.#runs = Buffer.allocUnsafeSlow(total);
-    let first = 0;
-    let start = 0;
-    let at = 0;
-    for (const stretch of stretches) {
-      const full = at - start + stretch.end - stretch.start > RUN_BYTES;
-      if (at > start && (full || stretch.first >= blockEnd(first))) {
-        writes.add(this.#events.put(first, this.#runs.subarray(start, at)));
-        start = at;
-      }
-      if (at === start) first = stretch.first;
-      at += stretch.chunk.copy(this.#runs, at, stretch.start, stretch.end);
-    }
-    if (at > start) writes.add(this.#events.put(first, this.#runs.subarray(start, at)));
   }
 
   #putSpans(stretches: readonly Stretch[], writes: Writes): void {
@@ -204,13 +183,16 @@ export class Table {
 class Writes {
   readonly #root: RootDatabase;
   readonly #promises: Promise<unknown>[] = [];
+  /** Its writer thread reads values where they stand, which must not be freed before. */
+  readonly #held = new Set<Buffer>();
   #last: Promise<boolean> | null = null;
 
   constructor(root: RootDatabase) {
     this.#root = root;
   }
 
-  add(write: Promise<boolean>): void {
+  add(write: Promise<boolean>, held?: Buffer): void {
+    if (held !== undefined) this.#held.add(held);
     if (write === this.#last) return;
     this.#last = write;
     this.#promises.push(write);
@@ -222,6 +204,7 @@ class Writes {
     await turn();
     this.#root.committed.then(nothing, nothing);
     const failed = (await Promise.allSettled(this.#promises)).find((outcome) => outcome.status === 'rejected');
+    this.#held.clear();
     if (failed === undefined) return;
     const general = failed.reason as Error & { commitError?: Promise<never> };
     if (general.commitError !== undefined) await general.commitError;

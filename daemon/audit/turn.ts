@@ -17,9 +17,6 @@ export class Turn implements Receipt, Stretch {
   /** Sequence number of its first and last event. */
   readonly first: number;
   last: number;
-  /** The chain's end before it and, when committed, with it. */
-  readonly before: string;
-  after: string;
   /** Where the records of its events stand. */
   readonly chunk: Buffer;
   readonly start: number;
@@ -28,46 +25,28 @@ export class Turn implements Receipt, Stretch {
   readonly from: number;
   to: number;
   #error: SluiceError | null = null;
-  #onDisk = false;
   #committed: Waiter | null = null;
-  #durable: Waiter | null = null;
-  readonly #sync: () => void;
+  readonly #onDisk: (seq: number) => Promise<void>;
 
-  /** @param sync asks for the disk; called once committed, when someone waits for `durable`. */
-  constructor(first: number, before: string, chunk: Buffer, start: number, time: number, sync: () => void) {
+  /** @param onDisk resolves when that event, which is committed, is on disk, and asks for it. */
+  constructor(first: number, chunk: Buffer, start: number, time: number, onDisk: (seq: number) => Promise<void>) {
     this.first = first;
     this.last = first - 1;
-    this.before = this.after = before;
     this.chunk = chunk;
     this.start = this.end = start;
     this.from = this.to = time;
-    this.#sync = sync;
-  }
-
-  /** True when someone waits for the disk. */
-  get awaited(): boolean {
-    return this.#durable !== null;
-  }
-
-  get onDisk(): boolean {
-    return this.#onDisk;
+    this.#onDisk = onDisk;
   }
 
   committed(): Promise<void> {
     if (this.done) return KEPT;
     if (this.#error !== null) return Promise.reject(this.#error);
-    this.#committed ??= waiter();
+    this.#committed ??= Promise.withResolvers<void>();
     return this.#committed.promise;
   }
 
   durable(): Promise<void> {
-    if (this.#onDisk) return KEPT;
-    if (this.#error !== null) return Promise.reject(this.#error);
-    if (this.#durable === null) {
-      this.#durable = waiter();
-      if (this.done) this.#sync();
-    }
-    return this.#durable.promise;
+    return this.done ? this.#onDisk(this.last) : this.committed().then(() => this.#onDisk(this.last));
   }
 
   /** The process may die now. */
@@ -75,26 +54,12 @@ export class Turn implements Receipt, Stretch {
     this.done = true;
     this.#committed?.resolve();
     this.#committed = null;
-    if (this.#durable !== null) this.#sync();
   }
 
-  /** The power may fail now. */
-  settle(): void {
-    this.#onDisk = true;
-    this.#durable?.resolve();
-    this.#durable = null;
-  }
-
+  /** Not kept, or not told of before it was lost. */
   fail(error: SluiceError): void {
     this.#error = error;
     this.#committed?.reject(error);
-    this.#durable?.reject(error);
     this.#committed = null;
-    this.#durable = null;
   }
-}
-
-function waiter(): Waiter {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  return { promise, resolve, reject };
 }

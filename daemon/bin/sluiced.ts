@@ -87,6 +87,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     dir: state('audit'),
     quotaBytes: config.audit.quotaBytes,
     clock: Date.now,
+    library: config.library,
     ...(retentionDays === undefined ? {} : { retention: { ageMs: retentionDays * 86_400_000 } }),
   });
   service.follow(store);

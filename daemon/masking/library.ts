@@ -2,10 +2,9 @@
  * The scanning part of libsluice.so. Buffers go in by address and matches are read back by hand, since that costs tens of
  * nanoseconds where decoded structures cost microseconds. Contract: native/lib/libsluice.h.
  */
-import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
 import koffi from 'koffi';
 import { SluiceError } from '../core/errors.ts';
+import { libraryPath } from '../core/library.ts';
 
 /** struct sluice_match: id(uint32) from(uint32) to(uint32), host byte order. */
 export const MATCH_WORDS = 3;
@@ -16,18 +15,6 @@ export interface ScanLibrary {
   /** Count of matches, TOO_MANY, or another negative number. */
   scan(handle: unknown, data: Uint8Array, length: number, out: Uint32Array, max: number): number;
   free(handle: unknown): void;
-}
-
-/** Searches upwards, so that sources and the compiled package find the same build. */
-export function libraryPath(from: string = import.meta.dirname): string {
-  for (let folder = from; ; folder = dirname(folder)) {
-    const path = join(folder, 'build/native/libsluice.so');
-    if (existsSync(path)) return path;
-    if (dirname(folder) === folder)
-      throw new SluiceError('CONFIG_INVALID', 'build/native/libsluice.so was not found above the daemon', {
-        hint: 'run make -C native',
-      });
-  }
 }
 
 /** @throws SluiceError CONFIG_INVALID when the library is missing or is none. */

@@ -129,6 +129,19 @@ struct sluice_send {
  */
 SLUICE_API int sluice_send_many(const uint8_t *bytes, uint32_t size, struct sluice_send *jobs, uint32_t count);
 
+/* The audit journal (journal.c). */
+
+/* Bytes of a SHA-256. */
+#define SLUICE_HASH 32
+/*
+ * Chains and writes the records (daemon/audit/run.ts) from `start` to `end`, one or more: each event gets the hash of the one
+ * before it, the first one `before`, at its end, where it has room for the digits; then all are written to `position` of the
+ * file, behind the header of a frame. 0 with the hash of the last in `after`; else -errno, with nothing in `after`, and the same
+ * place is to be written again: -EINVAL where they are no records, -ENOSYS in a program without OpenSSL.
+ */
+SLUICE_API int sluice_journal_append(int fd, int64_t position, uint8_t *records, uint32_t start, uint32_t end,
+				     const uint8_t *before, uint8_t *after);
+
 /* What the daemon has of systemd (service.c). */
 
 /* Of the daemon: TCP on 127.0.0.1 and ::1, then UDP on both. */

@@ -28,7 +28,7 @@ import { bindParameters, userTypes } from './parameters.ts';
 import { errorResponse, noticeResponse, poisonParse, poisonQuery } from './refusal.ts';
 import { type Change, isIndirect, type Portal, type Prepared, type SessionNames } from './session.ts';
 import type { Analysis } from './sql/model.ts';
-import { cstring, F, message } from './wire.ts';
+import { F, message } from './wire.ts';
 
 export interface CodecOptions {
   readonly statements: Statements;
@@ -206,12 +206,18 @@ export class PostgresCodec implements Codec {
    * there and two here, or the other way round.
    */
   #name(frame: Frame, from: number): { text: string; next: number } {
-    const name = cstring(frame.bytes, from, frame.bytes.length);
+    const { bytes } = frame;
+    let end = from;
+    let bits = 0;
+    // By hand: a call for each of these short names, and a Buffer to make it with, costs more than all else that is done here.
+    for (; end < bytes.length && bytes[end] !== 0; end++) bits |= bytes[end]!;
     const letter = String.fromCharCode(frame.letter);
-    if (name === null) throw new SluiceError('PROTOCOL_VIOLATION', `a name without end came in a message '${letter}'`);
-    const bytes = frame.bytes.subarray(from, name.next - 1);
-    if (isAscii(bytes)) return { text: name.text.slice(0, MAX_NAME), next: name.next };
-    if (this.#backend.clientEncoding !== 'UTF8' || !isUtf8(bytes) || bytes.length > MAX_NAME)
+    if (end === bytes.length)
+      throw new SluiceError('PROTOCOL_VIOLATION', `a name without end came in a message '${letter}'`);
+    const next = end + 1;
+    if (end === from) return { text: '', next };
+    if (bits < 0x80) return { text: bytes.toString('latin1', from, Math.min(end, from + MAX_NAME)), next };
+    if (this.#backend.clientEncoding !== 'UTF8' || end - from > MAX_NAME || !isUtf8(bytes.subarray(from, end)))
       throw new SluiceError(
         'PROTOCOL_UNSUPPORTED',
         `a message '${letter}' came with a name that can be read in two ways`,
@@ -219,7 +225,7 @@ export class PostgresCodec implements Codec {
           hint: `use ASCII in names of statements and portals, or UTF8 up to ${MAX_NAME} bytes`,
         },
       );
-    return name;
+    return { text: bytes.toString('utf8', from, end), next };
   }
 
   #act(frame: Frame): Unit | 'wait' {

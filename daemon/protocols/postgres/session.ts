@@ -6,6 +6,7 @@
  */
 
 import type { Verdict } from '../protocol.ts';
+import { Bindings } from './bindings.ts';
 import { PendingChanges } from './pending.ts';
 import type { Analysis, Catalog, Names, Origin } from './sql/model.ts';
 import type { Field } from './wire.ts';
@@ -81,8 +82,8 @@ const MAX_PAYLOADS = 256;
 
 export class SessionNames {
   segment = 0;
-  readonly #prepared = new Map<string, Prepared>();
-  readonly #portals = new Map<string, Portal>();
+  readonly #prepared = new Bindings<Prepared>();
+  readonly #portals = new Bindings<Portal>();
   readonly #cursors = new Map<string, (readonly Origin[] | null)[]>();
   /**
    * Every search_path that may hold: an error or a rollback restores the one before, in a transaction of one message too.
@@ -119,7 +120,7 @@ export class SessionNames {
     return !this.#pending.empty && this.#pending.someBefore(this.segment, ({ kind }) => kind !== 'commit');
   }
 
-  #lookup<T>(kind: 'prepared' | 'portal', name: string, settled: Map<string, T>): T | null | 'wait' {
+  #lookup<T>(kind: 'prepared' | 'portal', name: string, settled: Bindings<T>): T | null | 'wait' {
     const pending = this.#pending;
     if (pending.empty) return settled.get(name) ?? null;
     const unnamed = name === '' ? pending.unnamed(kind) : undefined;
@@ -151,10 +152,9 @@ export class SessionNames {
 
   /** Named statements whose analysis was made under another catalog or search_path. */
   stale(catalog: number): [string, Prepared][] {
-    if (this.#named() === 0) return NO_NAMES;
-    return [...this.#prepared].filter(
-      ([name, value]) => name !== '' && (value.catalog !== catalog || value.path !== this.pathGeneration),
-    );
+    const { named } = this.#prepared;
+    if (named.size === 0) return NO_NAMES;
+    return [...named].filter(([, value]) => value.catalog !== catalog || value.path !== this.pathGeneration);
   }
 
   get full(): boolean {
@@ -281,7 +281,7 @@ export class SessionNames {
       own.unshift(change);
     }
     const prepared = new Map<string, readonly Analysis[]>();
-    for (const [name, value] of this.#prepared) if (name !== '') prepared.set(name, value.analyses ?? []);
+    for (const [name, value] of this.#prepared.named) prepared.set(name, value.analyses ?? []);
     const cursors = new Map<string, readonly (readonly Origin[] | null)[]>(this.#cursors);
     for (const change of own) {
       if (change.kind === 'prepared' && change.value !== null) prepared.set(change.name, change.value.analyses ?? []);
@@ -312,12 +312,8 @@ export class SessionNames {
       this.#startPath === null &&
       !this.dirty &&
       this.#cursors.size === 0 &&
-      this.#named() === 0
+      this.#prepared.named.size === 0
     );
-  }
-
-  #named(): number {
-    return this.#prepared.size - (this.#prepared.has('') ? 1 : 0);
   }
 
   /**
@@ -327,8 +323,7 @@ export class SessionNames {
   ready(status: number): void {
     this.inTransaction = status !== 0x49;
     if (this.inTransaction) return;
-    // Clearing makes a new table of a map that was empty, too.
-    if (this.#portals.size > 0) this.#portals.clear();
+    this.#portals.clear();
     if (this.#localPaths.length > 0) this.#localPaths = [];
     if (this.#cursors.size > 0) this.#cursors.clear();
     if (this.#settling && this.#paths !== null) {

@@ -1,7 +1,7 @@
 /** The row walkers of libsluice.so: native/lib/rows.c. */
 import koffi from 'koffi';
 import { SluiceError } from '../../../core/errors.ts';
-import { libraryPath } from '../../../masking/library.ts';
+import { libraryPath } from '../../../core/library.ts';
 import type { ColumnAction } from './columns.ts';
 import type { OutBuffer } from './out.ts';
 
