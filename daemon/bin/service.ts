@@ -12,9 +12,15 @@ import { pressureOf } from '../systemd/memory.ts';
 import { type Manager, openManager } from '../systemd/notify.ts';
 import { type Vital, Watchdog } from '../systemd/watchdog.ts';
 import type { Config } from './config.ts';
+import { hasRun } from './ran.ts';
 
-/** The memory of the cgroup is looked at this often, milliseconds; twice too much is too much. */
+/**
+ * The memory of the cgroup is looked at this often, milliseconds; twice too much is too much. A process that hardly ran in the
+ * meantime has not taken much; every so many turns it is looked at all the same, for what the kernel took for its sockets.
+ */
 const MEMORY = 1_000;
+const HARDLY = 10;
+const ALL_THE_SAME = 10;
 /** The line that `systemctl status` shows is written anew this often, milliseconds. */
 const STATUS = 5_000;
 /** Left out of the journal where only decisions are wanted: what follows from one, and is none itself. */
@@ -103,8 +109,11 @@ export class Service {
     const path = cgroupPath(readFileSync('/proc/self/cgroup', 'utf8'));
     if (path === null) return;
     const cgroup = join(cgroupMount(), path);
+    const ran = hasRun(HARDLY);
     let looks = 0;
+    let turn = 0;
     this.#every(MEMORY, () => {
+      if (!ran() && looks === 0 && ++turn % ALL_THE_SAME !== 0) return;
       const pressure = pressureOf(cgroup);
       looks = pressure === null ? 0 : looks + 1;
       if (pressure === null || looks !== 2) return;

@@ -35,6 +35,7 @@ import { Listener } from '../intake/listener.ts';
 import { Refusals } from '../intake/refusals.ts';
 import { Tampering } from '../intake/tampering.ts';
 import { UnixNames } from '../intake/unix-names.ts';
+import { Watch } from '../intake/watch.ts';
 import { Registry } from '../metrics/registry.ts';
 import { MetricsServer } from '../metrics/server.ts';
 import { Tally } from '../metrics/tally.ts';
@@ -59,16 +60,17 @@ import { resolvConf, resolverOf } from './resolvers.ts';
 import { Service } from './service.ts';
 import { statusOf } from './status.ts';
 
-/** Sessions whose processes are gone are looked for this often, milliseconds. */
-const RECONCILE = 2_000;
 const SWEEP = 1_000;
+/** Turns of the sweep after which the kernel's list of UNIX sockets is read again, whether or not anything changed. */
+const SOCKETS_EVERY = 10;
 /** Questions for names that wait for resolvers at once, of all sessions. */
 const QUESTIONS = 512;
 
 async function start(config: Config): Promise<() => Promise<void>> {
   const log = pino({ level: config.log, base: null }, pino.destination({ dest: 2, sync: true }));
   const onFault = (error: unknown, where?: string) => log.error({ err: error, where }, 'fault');
-  const helper = openHelper(config.helperSocket ?? join(config.runDir, 'helper.sock'));
+  const helperSocket = config.helperSocket ?? join(config.runDir, 'helper.sock');
+  const helper = openHelper(helperSocket);
   const pins = { pinDir: config.pinDir ?? join(config.runDir, 'bpf'), library: config.library };
   const kernel = openKernel(pins);
   const service = new Service(config, log);
@@ -120,6 +122,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     recorder: audit,
     onFault,
     onOpen: () => unixNames.set(unixSockets()),
+    onChange: () => trySockets(),
     onEnd(session) {
       flows.endSession(session.id, new SluiceError('FLOW_NO_SESSION', 'the session has ended'));
       approvals.endSession(session.id);
@@ -350,9 +353,17 @@ async function start(config: Config): Promise<() => Promise<void>> {
   // From here on agents' connections come to us; before, they were refused.
   kernel.setListener(port);
   log.info({ port, policy: live.current.version }, 'sluiced ready');
-  const reconcile = repeat(RECONCILE, () => sessions.reconcile(), onFault);
   const tampering = new Tampering(helper, audit);
-  const incidents = repeat(RECONCILE, () => relisten().then(() => tampering.look()), onFault);
+  const watch = new Watch({
+    path: helperSocket,
+    look: {
+      incidents: () => relisten().then(() => tampering.look()),
+      sessions: () => sessions.reconcile(),
+      refusals: () => refusals.look(),
+    },
+    onFault,
+  });
+  let turn = 0;
   let due = performance.now() + SWEEP;
   const sweep = repeat(
     SWEEP,
@@ -367,10 +378,8 @@ async function start(config: Config): Promise<() => Promise<void>> {
         note('daemon.clock', described(jump));
       }
       identities.sweep();
-      // Principals change with their tokens, and end with them.
-      trySockets();
       flows.sweep(parts.limits.stall);
-      refusals.look();
+      if (++turn % SOCKETS_EVERY === 0 || unixNames.failing) trySockets();
     },
     onFault,
   );
@@ -392,8 +401,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     service.stopping();
     // Listeners that stay open after us wait for the next daemon; who closes them, if none comes, refuses.
     if (!service.manager.present) kernel.setListener(0);
-    reconcile.stop();
-    incidents.stop();
+    watch.close();
     sweep.stop();
     listener.close();
     live.close();
