@@ -60,9 +60,9 @@ import { resolvConf, resolverOf } from './resolvers.ts';
 import { Service } from './service.ts';
 import { statusOf } from './status.ts';
 
+/** Between two sweeps while there are connections, or an identity that ends or is renewed soon; and while there is nothing. */
 const SWEEP = 1_000;
-/** Turns of the sweep after which the kernel's list of UNIX sockets is read again, whether or not anything changed. */
-const SOCKETS_EVERY = 10;
+const SWEEP_IDLE = 5_000;
 /** Questions for names that wait for resolvers at once, of all sessions. */
 const QUESTIONS = 512;
 
@@ -95,6 +95,8 @@ async function start(config: Config): Promise<() => Promise<void>> {
   const registry = new Registry();
   const audit = new Tally(store, registry);
   let onPolicy: () => void = () => {};
+  /** There is something to sweep for. */
+  let onSweep: () => void = () => {};
   const live = new LivePolicy(config.policy, KIT, {
     loaded(policy) {
       audit.record({ type: 'policy.loaded', policy: policy.version });
@@ -121,8 +123,15 @@ async function start(config: Config): Promise<() => Promise<void>> {
     cgroups: helper,
     recorder: audit,
     onFault,
-    onOpen: () => unixNames.set(unixSockets()),
-    onChange: () => trySockets(),
+    onOpen() {
+      unixNames.set(unixSockets());
+      onSweep();
+    },
+    // Principals change with their tokens, and end with them.
+    onChange() {
+      trySockets();
+      onSweep();
+    },
     onEnd(session) {
       flows.endSession(session.id, new SluiceError('FLOW_NO_SESSION', 'the session has ended'));
       approvals.endSession(session.id);
@@ -137,6 +146,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     ...{ localSessions, sessions, onFault, recorder: audit },
     providers: providers.map((settings) => new Provider(settings)),
     policy: () => live.current,
+    onLogin: () => onSweep(),
     onExpire(session, error) {
       flows.endSession(session.id, error);
       approvals.withdraw(session.id, 'the identity of its session ended');
@@ -225,7 +235,10 @@ async function start(config: Config): Promise<() => Promise<void>> {
       origin: (address, port, bytes) => kernel.datagram(address, port, bytes),
       arrive: (arrival) => flows.datagram(arrival),
     }),
-    arrive: (arrival) => flows.arrive(arrival),
+    arrive(arrival) {
+      flows.arrive(arrival);
+      onSweep();
+    },
     limit: config.limits.connections,
     sessionLimit: config.limits.sessionConnections,
   });
@@ -358,18 +371,16 @@ async function start(config: Config): Promise<() => Promise<void>> {
     path: helperSocket,
     look: {
       incidents: () => relisten().then(() => tampering.look()),
-      sessions: () => sessions.reconcile(),
+      sessions: () => sessions.reconcile().then(trySockets),
       refusals: () => refusals.look(),
     },
     onFault,
   });
-  let turn = 0;
-  let due = performance.now() + SWEEP;
+  const isIdle = () => flows.size === 0 && !unixNames.failing && identities.next > Date.now() + 2 * SWEEP_IDLE;
   const sweep = repeat(
-    SWEEP,
-    async () => {
-      metrics.late(performance.now() - due);
-      due = performance.now() + SWEEP;
+    () => (isIdle() ? SWEEP_IDLE : SWEEP),
+    async (late) => {
+      metrics.late(late);
       const jump = clock.look();
       if (jump !== null) {
         jumps++;
@@ -379,10 +390,11 @@ async function start(config: Config): Promise<() => Promise<void>> {
       }
       identities.sweep();
       flows.sweep(parts.limits.stall);
-      if (++turn % SOCKETS_EVERY === 0 || unixNames.failing) trySockets();
+      if (unixNames.failing) trySockets();
     },
     onFault,
   );
+  onSweep = () => sweep.within(SWEEP);
   service.ready({
     audit: store,
     control: controlPath,

@@ -191,7 +191,7 @@ scene('a helper that is stopped tells nothing, and is looked behind all the same
   scene.begin();
   await until(() => KINDS.every((kind) => scene.count(kind) === 1));
   scene.looks();
-  await pause(6_000);
+  await pause(11_000);
   assert.deepEqual(scene.looks(), ['refusals']);
 });
 

@@ -34,7 +34,7 @@ interface Pace {
 const PACES: Readonly<Record<Change, Pace>> = {
   incidents: { least: 0, told: 30_000, alone: 2_000 },
   sessions: { least: 900, told: 30_000, alone: 2_000 },
-  refusals: { least: 900, told: 5_000, alone: 1_000 },
+  refusals: { least: 900, told: 10_000, alone: 1_000 },
 };
 const AFTER_FAULT = 2_000;
 
