@@ -376,7 +376,8 @@ async function start(config: Config): Promise<() => Promise<void>> {
     },
     onFault,
   });
-  const isIdle = () => flows.size === 0 && !unixNames.failing && identities.next > Date.now() + 2 * SWEEP_IDLE;
+  const isIdle = () =>
+    flows.size === 0 && !unixNames.failing && !refusals.behind && identities.next > Date.now() + 2 * SWEEP_IDLE;
   const sweep = repeat(
     () => (isIdle() ? SWEEP_IDLE : SWEEP),
     async (late) => {
@@ -391,6 +392,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
       identities.sweep();
       flows.sweep(parts.limits.stall);
       if (unixNames.failing) trySockets();
+      if (refusals.behind) refusals.look();
     },
     onFault,
   );
