@@ -232,7 +232,7 @@ export class Sessions {
   }
 
   /**
-   * Compares with the cgroups that there are; at the start, and then every few seconds. Sessions whose cgroup is gone have
+   * Compares with the cgroups that there are; at the start, and then when something changed. Sessions whose cgroup is gone have
    * ended; those whose command is over are ended; a cgroup that nobody knows is removed.
    */
   async reconcile(): Promise<void> {
