@@ -13,16 +13,18 @@ import { type Manager, openManager } from '../systemd/notify.ts';
 import { type Vital, Watchdog } from '../systemd/watchdog.ts';
 import type { Config } from './config.ts';
 import { hasRun } from './ran.ts';
+import { type Repeated, repeat } from './repeat.ts';
 
 /**
- * The memory of the cgroup is looked at this often, milliseconds; twice too much is too much. A process that hardly ran in the
- * meantime has not taken much; every so many turns it is looked at all the same, for what the kernel took for its sockets.
+ * The memory of the cgroup is looked at this often, milliseconds; twice too much is too much. Less often while the process
+ * hardly runs, as it then takes hardly any.
  */
 const MEMORY = 1_000;
-const HARDLY = 10;
-const ALL_THE_SAME = 10;
+const MEMORY_IDLE = 5_000;
+/** As much of the processor in the time of a look, milliseconds. */
+const HARDLY = 20;
 /** The line that `systemctl status` shows is written anew this often, milliseconds. */
-const STATUS = 5_000;
+const STATUS = 10_000;
 /** Left out of the journal where only decisions are wanted: what follows from one, and is none itself. */
 const FOLLOWING = /^(result|flow\.start|flow\.end)$/;
 
@@ -39,7 +41,7 @@ export class Service {
   readonly #config: Config;
   readonly #log: Logger;
   readonly manager: Manager;
-  readonly #timers: NodeJS.Timeout[] = [];
+  readonly #repeated: Repeated[] = [];
   #watchdog: Watchdog | null = null;
   #follower: Follower | null = null;
 
@@ -90,7 +92,7 @@ export class Service {
     };
     manager.tell('READY=1');
     status();
-    this.#every(STATUS, status);
+    this.#every(() => STATUS, status);
     this.#watchMemory(running.audit);
     if (manager.watchdog === null) return;
     const control = async () => {
@@ -111,9 +113,8 @@ export class Service {
     const cgroup = join(cgroupMount(), path);
     const ran = hasRun(HARDLY);
     let looks = 0;
-    let turn = 0;
-    this.#every(MEMORY, () => {
-      if (!ran() && looks === 0 && ++turn % ALL_THE_SAME !== 0) return;
+    const next = () => (ran() || looks > 0 ? MEMORY : MEMORY_IDLE);
+    this.#every(next, () => {
       const pressure = pressureOf(cgroup);
       looks = pressure === null ? 0 : looks + 1;
       if (pressure === null || looks !== 2) return;
@@ -128,13 +129,14 @@ export class Service {
     });
   }
 
-  #every(ms: number, work: () => void): void {
-    this.#timers.push(setInterval(work, ms).unref());
+  #every(ms: () => number, work: () => void): void {
+    const onFault = (error: unknown) => this.#log.error({ err: error }, 'fault');
+    this.#repeated.push(repeat(ms, async () => work(), onFault));
   }
 
   stopping(): void {
     this.manager.tell('STOPPING=1', 'STATUS=ends what runs');
-    for (const timer of this.#timers) clearInterval(timer);
+    for (const each of this.#repeated) each.stop();
     this.#watchdog?.stop();
   }
 

@@ -156,9 +156,9 @@ scene(
       scene.begin();
       await pause(1_300);
       assert.equal(scene.watch?.connected, false, String(answer));
-      assert.ok(scene.count('refusals') >= 1);
+      assert.ok(scene.looks().includes('refusals'));
       // Of those that say why, once.
-      assert.equal(scene.faults.length, answer?.endsWith('\n') ? 1 : 0);
+      assert.equal(scene.faults.splice(0).length, answer?.endsWith('\n') ? 1 : 0);
       scene.watch?.close();
       await scene.down();
     }
