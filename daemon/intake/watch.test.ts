@@ -92,7 +92,7 @@ const scene = (name: string, run: (scene: Scene) => Promise<void>) => tests.push
 scene('everything is looked at when the helper begins to tell, and then what it tells', async (scene) => {
   await scene.up('ok\n');
   scene.begin();
-  await until(() => KINDS.every((kind) => scene.count(kind) === 1));
+  await until(() => KINDS.every((kind) => scene.count(kind) === 1), 900); // sooner than by the clock
   assert.equal(scene.watch?.connected, true);
   scene.looks();
   await pause(2_500); // polling would have looked
@@ -137,9 +137,8 @@ scene('without a helper everything is looked at by the clock, and at once when t
   assert.ok(scene.count('sessions') === 1 && scene.count('incidents') === 1);
   scene.looks();
   await scene.up('ok\n');
-  const began = performance.now();
-  await until(() => scene.count('incidents') === 1);
-  assert.ok(performance.now() - began < 600, `${performance.now() - began} ms`);
+  await until(() => scene.watch?.connected === true, 500);
+  await until(() => scene.count('incidents') === 1, 100);
   await until(() => KINDS.every((kind) => scene.count(kind) >= 1));
   await scene.down();
   await until(() => scene.watch?.connected === false);
@@ -154,9 +153,10 @@ scene(
     for (const answer of [null, 'error LIMIT 8 watch already\n', `${'x'.repeat(10_000)}`, 'okay\n', '\n']) {
       await scene.up(answer);
       scene.begin();
-      await pause(1_300);
+      await pause(answer === null ? 2_600 : 1_300);
       assert.equal(scene.watch?.connected, false, String(answer));
-      assert.ok(scene.looks().includes('refusals'));
+      assert.ok(scene.count('refusals') >= (answer === null ? 2 : 1));
+      scene.looks();
       // Of those that say why, once.
       assert.equal(scene.faults.splice(0).length, answer?.endsWith('\n') ? 1 : 0);
       scene.watch?.close();

@@ -208,8 +208,8 @@ print(ask(first, b'join ' + sys.argv[2].encode()) + ask(second, b'watch'), end='
 
   test('is not waited for longer than other clients are when it stays', async () => {
     const watching = await watcher();
-    await pause(2_500); // the deadline of requests
-    assert.equal(watching.client.destroyed, false);
+    await pause(2_000 + 1.5 * TICK); // the deadline of requests, and the look after it
+    assert.deepEqual([watching.client.destroyed, ...watching.lines], [false, 'ok']);
     await host.stopHelper();
     await watching.closed;
     await host.startHelper();
