@@ -103,7 +103,11 @@ export function openMetrics(registry: Registry, parts: Gauges): OpenedMetrics {
   );
   counter('sluice_clock_jumps_total', 'Jumps of the wall clock, and times that the host slept.', parts.jumps);
 
-  const late = registry.histogram('sluice_event_loop_late_seconds', 'How late a timer of each second was.', LATE);
+  const late = registry.histogram(
+    'sluice_event_loop_late_seconds',
+    'How late a timer was, of each second or of each five while nothing happens.',
+    LATE,
+  );
   counter('sluice_event_loop_active_seconds_total', 'Time that the event loop worked.', () => {
     const { active } = performance.eventLoopUtilization();
     return active / 1000;

@@ -12,11 +12,19 @@ import { pressureOf } from '../systemd/memory.ts';
 import { type Manager, openManager } from '../systemd/notify.ts';
 import { type Vital, Watchdog } from '../systemd/watchdog.ts';
 import type { Config } from './config.ts';
+import { hasRun } from './ran.ts';
+import { type Repeated, repeat } from './repeat.ts';
 
-/** The memory of the cgroup is looked at this often, milliseconds; twice too much is too much. */
+/**
+ * The memory of the cgroup is looked at this often, milliseconds; twice too much is too much. Less often while the process
+ * hardly runs, as it then takes hardly any.
+ */
 const MEMORY = 1_000;
+const MEMORY_IDLE = 5_000;
+/** As much of the processor in the time of a look, milliseconds. */
+const HARDLY = 20;
 /** The line that `systemctl status` shows is written anew this often, milliseconds. */
-const STATUS = 5_000;
+const STATUS = 10_000;
 /** Left out of the journal where only decisions are wanted: what follows from one, and is none itself. */
 const FOLLOWING = /^(result|flow\.start|flow\.end)$/;
 
@@ -33,7 +41,7 @@ export class Service {
   readonly #config: Config;
   readonly #log: Logger;
   readonly manager: Manager;
-  readonly #timers: NodeJS.Timeout[] = [];
+  readonly #repeated: Repeated[] = [];
   #watchdog: Watchdog | null = null;
   #follower: Follower | null = null;
 
@@ -84,7 +92,7 @@ export class Service {
     };
     manager.tell('READY=1');
     status();
-    this.#every(STATUS, status);
+    this.#every(() => STATUS, status);
     this.#watchMemory(running.audit);
     if (manager.watchdog === null) return;
     const control = async () => {
@@ -103,8 +111,10 @@ export class Service {
     const path = cgroupPath(readFileSync('/proc/self/cgroup', 'utf8'));
     if (path === null) return;
     const cgroup = join(cgroupMount(), path);
+    const ran = hasRun(HARDLY);
     let looks = 0;
-    this.#every(MEMORY, () => {
+    const next = () => (ran() || looks > 0 ? MEMORY : MEMORY_IDLE);
+    this.#every(next, () => {
       const pressure = pressureOf(cgroup);
       looks = pressure === null ? 0 : looks + 1;
       if (pressure === null || looks !== 2) return;
@@ -119,13 +129,14 @@ export class Service {
     });
   }
 
-  #every(ms: number, work: () => void): void {
-    this.#timers.push(setInterval(work, ms).unref());
+  #every(ms: () => number, work: () => void): void {
+    const onFault = (error: unknown) => this.#log.error({ err: error }, 'fault');
+    this.#repeated.push(repeat(ms, async () => work(), onFault));
   }
 
   stopping(): void {
     this.manager.tell('STOPPING=1', 'STATUS=ends what runs');
-    for (const timer of this.#timers) clearInterval(timer);
+    for (const each of this.#repeated) each.stop();
     this.#watchdog?.stop();
   }
 

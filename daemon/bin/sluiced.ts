@@ -35,6 +35,7 @@ import { Listener } from '../intake/listener.ts';
 import { Refusals } from '../intake/refusals.ts';
 import { Tampering } from '../intake/tampering.ts';
 import { UnixNames } from '../intake/unix-names.ts';
+import { Watch } from '../intake/watch.ts';
 import { Registry } from '../metrics/registry.ts';
 import { MetricsServer } from '../metrics/server.ts';
 import { Tally } from '../metrics/tally.ts';
@@ -59,16 +60,17 @@ import { resolvConf, resolverOf } from './resolvers.ts';
 import { Service } from './service.ts';
 import { statusOf } from './status.ts';
 
-/** Sessions whose processes are gone are looked for this often, milliseconds. */
-const RECONCILE = 2_000;
+/** Between two sweeps while there are connections, or an identity that ends or is renewed soon; and while there is nothing. */
 const SWEEP = 1_000;
+const SWEEP_IDLE = 5_000;
 /** Questions for names that wait for resolvers at once, of all sessions. */
 const QUESTIONS = 512;
 
 async function start(config: Config): Promise<() => Promise<void>> {
   const log = pino({ level: config.log, base: null }, pino.destination({ dest: 2, sync: true }));
   const onFault = (error: unknown, where?: string) => log.error({ err: error, where }, 'fault');
-  const helper = openHelper(config.helperSocket ?? join(config.runDir, 'helper.sock'));
+  const helperSocket = config.helperSocket ?? join(config.runDir, 'helper.sock');
+  const helper = openHelper(helperSocket);
   const pins = { pinDir: config.pinDir ?? join(config.runDir, 'bpf'), library: config.library };
   const kernel = openKernel(pins);
   const service = new Service(config, log);
@@ -94,6 +96,8 @@ async function start(config: Config): Promise<() => Promise<void>> {
   const registry = new Registry();
   const audit = new Tally(store, registry);
   let onPolicy: () => void = () => {};
+  /** There is something to sweep for. */
+  let onSweep: () => void = () => {};
   const live = new LivePolicy(config.policy, KIT, {
     loaded(policy) {
       audit.record({ type: 'policy.loaded', policy: policy.version });
@@ -120,7 +124,15 @@ async function start(config: Config): Promise<() => Promise<void>> {
     cgroups: helper,
     recorder: audit,
     onFault,
-    onOpen: () => unixNames.set(unixSockets()),
+    onOpen() {
+      unixNames.set(unixSockets());
+      onSweep();
+    },
+    // Principals change with their tokens, and end with them.
+    onChange() {
+      trySockets();
+      onSweep();
+    },
     onEnd(session) {
       flows.endSession(session.id, new SluiceError('FLOW_NO_SESSION', 'the session has ended'));
       approvals.endSession(session.id);
@@ -135,6 +147,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     ...{ localSessions, sessions, onFault, recorder: audit },
     providers: providers.map((settings) => new Provider(settings)),
     policy: () => live.current,
+    onLogin: () => onSweep(),
     onExpire(session, error) {
       flows.endSession(session.id, error);
       approvals.withdraw(session.id, 'the identity of its session ended');
@@ -223,7 +236,10 @@ async function start(config: Config): Promise<() => Promise<void>> {
       origin: (address, port, bytes) => kernel.datagram(address, port, bytes),
       arrive: (arrival) => flows.datagram(arrival),
     }),
-    arrive: (arrival) => flows.arrive(arrival),
+    arrive(arrival) {
+      flows.arrive(arrival);
+      onSweep();
+    },
     limit: config.limits.connections,
     sessionLimit: config.limits.sessionConnections,
   });
@@ -351,15 +367,22 @@ async function start(config: Config): Promise<() => Promise<void>> {
   // From here on agents' connections come to us; before, they were refused.
   kernel.setListener(port);
   log.info({ port, policy: live.current.version }, 'sluiced ready');
-  const reconcile = repeat(RECONCILE, () => sessions.reconcile(), onFault);
   const tampering = new Tampering(helper, audit);
-  const incidents = repeat(RECONCILE, () => relisten().then(() => tampering.look()), onFault);
-  let due = performance.now() + SWEEP;
+  const watch = new Watch({
+    path: helperSocket,
+    look: {
+      incidents: () => relisten().then(() => tampering.look()),
+      sessions: () => sessions.reconcile().then(trySockets),
+      refusals: () => refusals.look(),
+    },
+    onFault,
+  });
+  const isIdle = () =>
+    flows.size === 0 && !unixNames.failing && !refusals.behind && identities.next > Date.now() + 2 * SWEEP_IDLE;
   const sweep = repeat(
-    SWEEP,
-    async () => {
-      metrics.late(performance.now() - due);
-      due = performance.now() + SWEEP;
+    () => (isIdle() ? SWEEP_IDLE : SWEEP),
+    async (late) => {
+      metrics.late(late);
       const jump = clock.look();
       if (jump !== null) {
         jumps++;
@@ -368,13 +391,13 @@ async function start(config: Config): Promise<() => Promise<void>> {
         note('daemon.clock', described(jump));
       }
       identities.sweep();
-      // Principals change with their tokens, and end with them.
-      trySockets();
       flows.sweep(parts.limits.stall);
-      refusals.look();
+      if (unixNames.failing) trySockets();
+      if (refusals.behind) refusals.look();
     },
     onFault,
   );
+  onSweep = () => sweep.within(SWEEP);
   service.ready({
     audit: store,
     control: controlPath,
@@ -393,8 +416,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     service.stopping();
     // Listeners that stay open after us wait for the next daemon; who closes them, if none comes, refuses.
     if (!service.manager.present) kernel.setListener(0);
-    reconcile.stop();
-    incidents.stop();
+    watch.close();
     sweep.stop();
     listener.close();
     live.close();

@@ -22,6 +22,8 @@ export interface IdentitiesOptions {
   readonly recorder: Recorder;
   /** The identity of a session has ended: its flows are cut, what it waits for is withdrawn. Must not throw. */
   readonly onExpire: (session: Session, error: SluiceError) => void;
+  /** Somebody has logged in, whose login is to be renewed. */
+  readonly onLogin?: () => void;
   readonly onFault: (error: unknown) => void;
   readonly clock?: () => number;
 }
@@ -147,6 +149,7 @@ export class Identities {
     const about = { uid, subject: principal.subject, groups: principal.groups, issuer: settings.issuer };
     await this.#options.recorder.record({ type: 'login.start', ...about }).durable();
     this.#logins.put(uid, { provider, token }, refreshToken);
+    this.#options.onLogin?.();
     await this.#loginRenewed(uid, { provider, token });
     yield { done: principal, until: token.until };
   }
@@ -194,7 +197,15 @@ export class Identities {
     await Promise.all(this.#options.sessions.list().map(map));
   }
 
-  /** To be called every second or so. */
+  /** When sweep() has something to do next, if none begins and none is renewed before; milliseconds since the epoch. */
+  get next(): number {
+    let next = this.#logins.next;
+    for (const { identity } of this.#options.sessions.list())
+      if (identity !== undefined && identity.expiredAt === undefined) next = Math.min(next, identity.until);
+    return next;
+  }
+
+  /** To be called every second or so when there is something to do. */
   sweep(): void {
     for (const session of this.#options.sessions.list()) {
       const { identity } = session;

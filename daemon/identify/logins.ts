@@ -57,6 +57,13 @@ export class Logins {
     return login;
   }
 
+  /** When the next is due, milliseconds since the epoch. */
+  get next(): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const { due } of this.#byUid.values()) next = Math.min(next, due);
+    return next;
+  }
+
   /** Renews those that are due; to be called every second or so. */
   sweep(): void {
     const now = this.#clock();

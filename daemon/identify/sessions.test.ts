@@ -49,6 +49,7 @@ function begin(t: TestContext) {
   const host = new Host(directory);
   const events: EventInput[] = [];
   const ended: string[] = [];
+  const changed: string[] = [];
   const faults: unknown[] = [];
   const fail = { record: false };
   const recorder: Recorder = {
@@ -67,11 +68,12 @@ function begin(t: TestContext) {
       mount: directory,
       elapsed: () => Date.now(),
       recorder,
+      onChange: (session) => changed.push(`${session.principal.groups} ${session.identity?.expiredAt}`),
       onEnd: (session) => ended.push(session.id),
       onFault: (error) => faults.push(error),
     });
   const last = () => events.at(-1)!;
-  return { host, events, ended, faults, fail, path, start, last };
+  return { host, events, ended, changed, faults, fail, path, start, last };
 }
 
 const code = (expected: string) => (error: unknown) => error instanceof SluiceError && error.code === expected;
@@ -238,4 +240,19 @@ test('a session that is being opened while cgroups are compared is left alone', 
   const { session } = await opening;
   assert.equal(sessions.find(session.cgroupId), session);
   assert.equal(host.cgroups.size, 1);
+});
+
+test('another principal and the end of an identity are told at once, before they are kept', async (t) => {
+  const { start, changed } = begin(t);
+  const sessions = start();
+  const { session } = await sessions.open({
+    ...OPENING,
+    identity: { provider: 'corp', source: 'presented', until: Date.now() + 60_000 },
+  });
+  assert.deepEqual(changed, []);
+  const renewed = sessions.renew(session, { subject: 'local:ada', groups: ['dba'] }, session.identity!);
+  await renewed;
+  assert.deepEqual(changed.splice(0), ['dba undefined']);
+  sessions.expire(session, 17);
+  assert.deepEqual(changed, ['dba 17']);
 });

@@ -42,6 +42,8 @@ export interface SessionsOptions {
   readonly recorder: Recorder;
   /** A session begins: before it is told to whoever asked for it, and so before anything runs in it. Its failure undoes all. */
   readonly onOpen?: (session: Session) => void;
+  /** The principal or the identity of a session is another. Must not throw. */
+  readonly onChange?: (session: Session) => void;
   /** A session has ended, for whatever reason: flows are closed, what was remembered for it is forgotten. Must not throw. */
   readonly onEnd: (session: Session) => void;
   readonly onFault: (error: unknown) => void;
@@ -178,6 +180,7 @@ export class Sessions {
     // Nothing may be cut off or decided anew where nothing is different.
     if (!samePrincipal(running.session.principal, principal)) running.session.principal = principal;
     running.session.identity = identity;
+    this.#options.onChange?.(session);
     await this.#save();
   }
 
@@ -194,6 +197,7 @@ export class Sessions {
     const running = this.#byId.get(session.id);
     if (running?.session !== session || session.identity === undefined) return;
     running.session.identity = { ...session.identity, expiredAt: now };
+    this.#options.onChange?.(session);
     const keep = async () => {
       const reason = session.identity?.problem;
       const event: EventInput = {
@@ -228,7 +232,7 @@ export class Sessions {
   }
 
   /**
-   * Compares with the cgroups that there are; at the start, and then every few seconds. Sessions whose cgroup is gone have
+   * Compares with the cgroups that there are; at the start, and then when something changed. Sessions whose cgroup is gone have
    * ended; those whose command is over are ended; a cgroup that nobody knows is removed.
    */
   async reconcile(): Promise<void> {

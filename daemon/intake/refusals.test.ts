@@ -175,8 +175,10 @@ test('what the record does not take waits, and what waits too long is counted as
   refusals.look();
   assert.equal(events.length, 0);
   assert.ok(faults.length > 0);
+  assert.equal(refusals.behind, true);
   state.full = false;
   refusals.look();
+  assert.equal(refusals.behind, false);
   assert.deepEqual(
     events.map(({ address, count }) => [address, count]),
     [
@@ -198,4 +200,8 @@ test('what the record does not take waits, and what waits too long is counted as
   });
   refusals.look();
   assert.equal(events.length, 256 + 1, 'and said once');
+  state.full = true;
+  state.lost = 8;
+  refusals.look();
+  assert.equal(refusals.behind, true, 'a number alone waits as well');
 });

@@ -1,6 +1,6 @@
 /**
  * What the kernel refuses by itself, made part of the record: UNIX sockets of the host, what goes beyond the limits of a
- * session, and every other attempt that a hook refused. It counts, and is asked every second, so that an agent which tries
+ * session, and every other attempt that a hook refused. It counts, and is asked once a second, so that an agent which tries
  * without end makes a few events a second.
  */
 import type { Decision } from '../core/decision.ts';
@@ -29,12 +29,18 @@ export class Refusals {
   #waiting: KernelRefusal[] = [];
   /** Lost in the kernel as far as it is on record, and lost here since. */
   #lost = { kernel: 0, here: 0 };
+  #behind = false;
 
   constructor(options: RefusalsOptions) {
     this.#options = options;
   }
 
-  /** To be called once a second. @throws SluiceError INTERNAL when the kernel does not tell. */
+  /** The record has not taken all that was found: look() tries it again. */
+  get behind(): boolean {
+    return this.#behind;
+  }
+
+  /** To be called when there is something, once a second at most. @throws SluiceError INTERNAL when the kernel does not tell. */
   look(): void {
     const { kernel } = this.#options;
     const now = performance.now();
@@ -43,7 +49,8 @@ export class Refusals {
     const kept = found.findIndex((refusal) => !this.#record(eventOf(refusal, this.#whose(refusal), this.#options)));
     this.#waiting = kept < 0 ? [] : found.slice(kept, kept + WAITING);
     if (kept >= 0) for (const { count } of found.slice(kept + WAITING)) this.#lost.here += count;
-    this.#tellLost(kernel.refusalsLost());
+    const told = this.#tellLost(kernel.refusalsLost());
+    this.#behind = kept >= 0 || !told;
   }
 
   ended(session: Session): void {
@@ -54,11 +61,13 @@ export class Refusals {
     return this.#options.session(cgroupId) ?? this.#ended.get(cgroupId)?.session ?? null;
   }
 
-  #tellLost(kernel: number): void {
+  #tellLost(kernel: number): boolean {
     const count = kernel - this.#lost.kernel + this.#lost.here;
-    if (count <= 0) return;
+    if (count <= 0) return true;
     const message = `${count} refusals of the kernel's could not be counted by what they were`;
-    if (this.#record({ type: 'fault', error: 'REFUSALS_LOST', message, count })) this.#lost = { kernel, here: 0 };
+    const told = this.#record({ type: 'fault', error: 'REFUSALS_LOST', message, count });
+    if (told) this.#lost = { kernel, here: 0 };
+    return told;
   }
 
   /** False: the record does not take it now. */

@@ -15,6 +15,11 @@ export class UnixNames {
     this.#told = told;
   }
 
+  /** Something is not as it was wanted last. */
+  get failing(): boolean {
+    return this.#failing;
+  }
+
   /** @throws SluiceError INTERNAL; the rest was done nevertheless */
   set(wanted: readonly UnixName[]): void {
     setUnixNames(this.#kernel, wanted);

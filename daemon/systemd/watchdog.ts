@@ -21,17 +21,21 @@ export interface WatchdogOptions {
 const LOOKS = 3;
 /** Longest that the event loop may have been held up between two looks, as a part of the limit. */
 const HELD_UP = 0.1;
-/** How exactly that is measured, milliseconds: the timer costs idle processor time. */
-const RESOLUTION = 250;
+/** How exactly that is measured, as a part of it: each look of the measure wakes an idle daemon. */
+const RESOLUTION = 0.25;
 
 export class Watchdog {
   readonly #options: WatchdogOptions;
-  readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION });
+  /** Milliseconds. */
+  readonly #resolution: number;
+  readonly #delay: ReturnType<typeof monitorEventLoopDelay>;
   readonly #timer: NodeJS.Timeout;
   #looking = false;
 
   constructor(options: WatchdogOptions) {
     this.#options = options;
+    this.#resolution = Math.ceil(options.limit * HELD_UP * RESOLUTION);
+    this.#delay = monitorEventLoopDelay({ resolution: this.#resolution });
     this.#delay.enable();
     this.#timer = setInterval(() => void this.look(), options.limit / LOOKS);
   }
@@ -41,7 +45,7 @@ export class Watchdog {
     this.#looking = true;
     const { limit, vitals, well, unwell } = this.#options;
     const failures: string[] = [];
-    const held = this.#delay.max / 1e6 - RESOLUTION;
+    const held = this.#delay.max / 1e6 - this.#resolution;
     this.#delay.reset();
     if (held > limit * HELD_UP) failures.push(`the event loop was held up for ${Math.round(held)} ms`);
     const names = Object.keys(vitals);

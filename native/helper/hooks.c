@@ -472,6 +472,18 @@ int hooks_map_entries(const struct hooks *hooks, const char *name, uint32_t *mos
 	return count;
 }
 
+bool hooks_refused(const struct hooks *hooks, uint64_t *lost)
+{
+	int refusals = programs_map(&hooks->programs, SLUICE_PIN_REFUSALS);
+	int counter = programs_map(&hooks->programs, SLUICE_PIN_LOST);
+	struct sluice_refusal_key first;
+	uint32_t zero = 0;
+
+	if (counter >= 0)
+		(void)bpf_map_lookup_elem(counter, &zero, lost);
+	return refusals >= 0 && bpf_map_get_next_key(refusals, NULL, &first) == 0;
+}
+
 int hooks_print(const struct hooks *hooks, char *text, size_t size)
 {
 	size_t used = (size_t)snprintf(text, size, "[");

@@ -47,6 +47,8 @@ int hooks_counter(const struct hooks *hooks);
 void hooks_forget_dead(struct hooks *hooks, const struct cgroups *cg);
 /* How many entries a map has now, and how many it can have; -1: there is no such map. */
 int hooks_map_entries(const struct hooks *hooks, const char *name, uint32_t *most);
+/* Does the kernel hold refusals that nobody has taken? `lost`: how many it could not count; as it was when that can't be read. */
+bool hooks_refused(const struct hooks *hooks, uint64_t *lost);
 /* Writes the JSON array of the names of those chosen; returns its length. */
 int hooks_print(const struct hooks *hooks, char *text, size_t size);
 /* Hooks that were chosen, and how many of them are pinned. */

@@ -24,6 +24,7 @@
 #include "../notify.h"
 #include "../peer.h"
 #include "answers.h"
+#include "changes.h"
 #include "fault.h"
 #include "guarantees.h"
 
@@ -32,6 +33,7 @@ enum {
 	CLIENTS_RESERVED = 16, /* for root and the daemon */
 	DAEMON_NICE = -10,
 	CLIENTS_PER_UID = 8,
+	WATCHERS_MAX = 8,
 	LINE_MAX_BYTES = 128,
 	REQUEST_MS = 2000, /* from accept to a whole line */
 	LISTEN_MS = 5000,  /* that a daemon may stay in its cgroup to listen */
@@ -57,6 +59,7 @@ struct client {
 	size_t used;
 	char ending[SLUICE_SESSION_LEN + 1]; /* session that `end` waits for */
 	int home; /* cgroup that the daemon came from, while it is in its own to listen; -1 */
+	bool watches;
 };
 
 struct server {
@@ -68,6 +71,7 @@ struct server {
 	uint64_t incidents; /* how many there were; the last INCIDENTS_MAX are kept */
 	int64_t incident_at; /* of the last */
 	struct incident incident[INCIDENTS_MAX];
+	struct changes told; /* to those who watch; of no meaning when nobody does */
 	char answer[ANSWER_MAX];
 };
 
@@ -586,6 +590,55 @@ static void do_maps(struct server *s, struct client *c)
 	answer(c, s->answer);
 }
 
+static int count_watchers(const struct server *s)
+{
+	int count = 0;
+
+	for (int i = 0; i < CLIENTS_MAX; i++)
+		count += s->client[i].watches;
+	return count;
+}
+
+/*
+ * The connection stays, and gets a line for each kind of change, from here on. A buffer as small as there is: who does not read
+ * has a few of them waiting, and no more.
+ */
+static void do_watch(struct server *s, struct client *c)
+{
+	static const char ok[] = "ok\n";
+	char text[CHANGES_MAX];
+	int watchers = count_watchers(s), least = 1;
+
+	if (!is_trusted(s, c)) {
+		answerf(c, "error DENIED only the daemon's user (%u) or root may watch\n", s->o->user);
+		return;
+	}
+	if (watchers >= WATCHERS_MAX) {
+		answerf(c, "error LIMIT %d watch already\n", watchers);
+		return;
+	}
+	if (watchers == 0)
+		(void)changes_since(&s->told, s->o->cg, s->o->hooks, s->incidents, text);
+	c->watches = true;
+	if (setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof least) < 0 ||
+	    send(c->fd, ok, sizeof ok - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		drop(c);
+}
+
+/* One that does not read is dropped: when it comes back it has to look at everything anyway. */
+static void tell_watchers(struct server *s)
+{
+	char text[CHANGES_MAX];
+	size_t length = count_watchers(s) == 0 ? 0 : changes_since(&s->told, s->o->cg, s->o->hooks, s->incidents, text);
+
+	for (int i = 0; length > 0 && i < CLIENTS_MAX; i++) {
+		struct client *c = &s->client[i];
+
+		if (c->watches && send(c->fd, text, length, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)length)
+			drop(c);
+	}
+}
+
 static void obey(struct server *s, struct client *c)
 {
 	char path[PATH_MAX], verb[16], first[40], second[16], third[16];
@@ -624,8 +677,10 @@ static void obey(struct server *s, struct client *c)
 		do_maps(s, c);
 	else if (n == 2 && strcmp(verb, "incidents") == 0)
 		do_incidents(s, c, first);
+	else if (n == 1 && strcmp(verb, "watch") == 0)
+		do_watch(s, c);
 	else
-		answer(c, "error ARGUMENT known are: daemon, listen, create ID UID [pool], join ID [answer], spawn ID, end ID, list, status, maps, incidents AFTER\n");
+		answer(c, "error ARGUMENT known are: daemon, listen, create ID UID [pool], join ID [answer], spawn ID, end ID, list, status, maps, incidents AFTER, watch\n");
 }
 
 static void read_request(struct server *s, struct client *c)
@@ -635,6 +690,10 @@ static void read_request(struct server *s, struct client *c)
 
 	if (c->home >= 0) {
 		leave(s, c); /* it closed its end, or has something else to say: both mean that it listens */
+		return;
+	}
+	if (c->watches) {
+		drop(c); /* the same: it wants no more */
 		return;
 	}
 	n = recv(c->fd, c->line + c->used, sizeof c->line - 1 - c->used, MSG_DONTWAIT);
@@ -802,12 +861,11 @@ static void watch(struct server *s)
 	s->watch_at = now_ms() + WATCH_MS;
 	s->broken = state < 0;
 	tell_state(s);
-	if (state == 0)
-		return;
-	if (cgroup_kill(s->o->cg->sessions) < 0)
+	if (state != 0 && cgroup_kill(s->o->cg->sessions) < 0)
 		report(s, "the sessions can't be killed");
-	else if (!known)
+	else if (state != 0 && !known)
 		report(s, "enforcement had lapsed: all processes in sessions were killed");
+	tell_watchers(s);
 }
 
 static int next_timeout(struct server *s)
@@ -818,7 +876,7 @@ static int next_timeout(struct server *s)
 		struct client *c = &s->client[i];
 		int64_t left;
 
-		if (c->fd < 0)
+		if (c->fd < 0 || c->watches)
 			continue;
 		left = *c->ending ? END_POLL_MS : c->deadline - now;
 		if (left < 0)
@@ -836,7 +894,7 @@ static void tick(struct server *s)
 	for (int i = 0; i < CLIENTS_MAX; i++) {
 		struct client *c = &s->client[i];
 
-		if (c->fd < 0)
+		if (c->fd < 0 || c->watches)
 			continue;
 		if (*c->ending)
 			go_on_ending(s, c);

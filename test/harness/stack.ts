@@ -70,6 +70,7 @@ export interface Stack {
   readonly stateDir: string;
   /** The daemon that runs now. */
   readonly daemon: ChildProcess;
+  readonly helperPid: number;
   /** Prefix of a command line that makes the rest of it an agent in a session of its own. */
   readonly agentPrefix: readonly string[];
   /** Starts an agent; the caller waits for it. */
@@ -202,6 +203,11 @@ class RunningStack implements Stack {
   get daemon(): ChildProcess {
     if (this.#daemon === undefined) throw new Error('the daemon was never started');
     return this.#daemon;
+  }
+
+  get helperPid(): number {
+    if (this.#helper?.pid === undefined) throw new Error('the helper was never started');
+    return this.#helper.pid;
   }
 
   async start(): Promise<void> {
