@@ -18,7 +18,7 @@ import { lookupBy } from '../flow/lookup.ts';
 import { Outbox } from '../flow/outbox.ts';
 import { type FlowParts, LIMITS } from '../flow/parts.ts';
 import { Resolvers } from '../flow/resolvers.ts';
-import { openSend } from '../flow/send.ts';
+import { openSending } from '../flow/send.ts';
 import { HostsFile } from '../identify/hosts.ts';
 import { Identities } from '../identify/identities.ts';
 import { LocalUsers } from '../identify/local.ts';
@@ -206,7 +206,7 @@ async function start(config: Config): Promise<() => Promise<void>> {
     expired: (session) => identities.expired(session),
     onFault,
     ...lookup,
-    outbox: new Outbox(openSend(config.library)),
+    outbox: new Outbox(openSending(config.library)),
     timings: audit,
     limits: { ...LIMITS, greeting: config.limits.greetingSeconds * 1000, stall: config.limits.stallSeconds * 1000 },
   };

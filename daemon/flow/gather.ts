@@ -17,6 +17,7 @@ export class Gather {
   constructor(socket: net.Socket, outbox: Outbox) {
     this.#socket = socket;
     this.#outbox = outbox;
+    outbox.begin(socket);
   }
 
   add(bytes: Buffer): void {

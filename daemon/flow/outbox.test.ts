@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
+import koffi from 'koffi';
 import { Outbox, type SendMany } from './outbox.ts';
-import { openSend } from './send.ts';
+import { openSending } from './send.ts';
 
+/** tcp(7), linux/tcp.h. */
+const IPPROTO_TCP = 6;
+const TCP_CONGESTION = 13;
 const LIBRARY = new URL('../../build/native/libsluice.so', import.meta.url).pathname;
 
 /** Two ends of a connection, and what came out of the far one. */
@@ -33,7 +38,7 @@ const descriptor = (socket: net.Socket) => (socket as unknown as { _handle: { fd
 const piece = (text: string) => [Buffer.from(text)] as const;
 
 test('what is written in one turn arrives in its order on each socket, large pieces among small ones', async (t) => {
-  const outbox = new Outbox(openSend(LIBRARY));
+  const outbox = new Outbox(openSending(LIBRARY));
   const [a, b] = [await connection(t), await connection(t)];
   const large = Buffer.alloc(40_000_000, 'L');
   for (const { near } of [a, b]) {
@@ -49,12 +54,12 @@ test('what is written in one turn arrives in its order on each socket, large pie
 
 test('small pieces of one turn leave in one call, at its end', async (t) => {
   const calls: number[] = [];
-  const send = openSend(LIBRARY);
+  const { many: send } = openSending(LIBRARY);
   const counting: SendMany = (bytes, jobs, count) => {
     calls.push(count);
     send(bytes, jobs, count);
   };
-  const outbox = new Outbox(counting);
+  const outbox = new Outbox({ many: counting, unpace() {} });
   const [a, b] = [await connection(t), await connection(t)];
   outbox.write(a.near, piece('a'), 1);
   outbox.write(b.near, piece('b'), 1);
@@ -66,8 +71,11 @@ test('small pieces of one turn leave in one call, at its end', async (t) => {
 
 test('a piece for a socket that was closed is sent nowhere: its number may be that of another socket', async (t) => {
   const asked: number[] = [];
-  const outbox = new Outbox((_bytes, jobs, count) => {
-    for (let i = 0; i < count; i++) asked.push(jobs[4 * i]!);
+  const outbox = new Outbox({
+    many(_bytes, jobs, count) {
+      for (let i = 0; i < count; i++) asked.push(jobs[4 * i]!);
+    },
+    unpace() {},
   });
   const [closed, open] = [await connection(t), await connection(t)];
   const number = descriptor(open.near);
@@ -79,7 +87,7 @@ test('a piece for a socket that was closed is sent nowhere: its number may be th
 });
 
 test('a socket that was closed and one that the peer reset do not keep others from their bytes', async (t) => {
-  const outbox = new Outbox(openSend(LIBRARY));
+  const outbox = new Outbox(openSending(LIBRARY));
   const [gone, reset, whole] = [await connection(t), await connection(t), await connection(t)];
   reset.far.resetAndDestroy();
   await new Promise((resolve) => reset.near.once('close', resolve));
@@ -92,7 +100,7 @@ test('a socket that was closed and one that the peer reset do not keep others fr
 });
 
 test('what the kernel did not take goes by the socket itself', async (t) => {
-  const send = openSend(LIBRARY);
+  const { many: send } = openSending(LIBRARY);
   // A kernel that takes one byte of each.
   const meagre: SendMany = (bytes, jobs, count) => {
     const asked = Array.from({ length: count }, (_, i) => jobs[4 * i + 2]!);
@@ -100,7 +108,7 @@ test('what the kernel did not take goes by the socket itself', async (t) => {
     send(bytes, jobs, count);
     for (let i = 0; i < count; i++) jobs[4 * i + 2] = asked[i]!;
   };
-  const outbox = new Outbox(meagre);
+  const outbox = new Outbox({ many: meagre, unpace() {} });
   const { near, far } = await connection(t);
   for (const text of ['alpha', 'beta', 'gamma']) {
     outbox.write(near, piece(text), text.length);
@@ -111,7 +119,7 @@ test('what the kernel did not take goes by the socket itself', async (t) => {
 });
 
 test('more than fits into one turn leaves early and whole', async (t) => {
-  const outbox = new Outbox(openSend(LIBRARY));
+  const outbox = new Outbox(openSending(LIBRARY));
   const { near, far } = await connection(t);
   const rows = Array.from({ length: 1_000 }, (_, i) => Buffer.alloc(1_000, 65 + (i % 26)));
   for (const row of rows) outbox.write(near, [row], row.length);
@@ -121,7 +129,7 @@ test('more than fits into one turn leaves early and whole', async (t) => {
 });
 
 test('after a piece that the socket did not take whole, none of that socket is sent, and others are', async (t) => {
-  const send = openSend(LIBRARY);
+  const { many: send } = openSending(LIBRARY);
   const [full, other] = [await connection(t), await connection(t)];
   const size = 40_000_000;
   const jobs = Int32Array.of(
@@ -137,7 +145,7 @@ test('after a piece that the socket did not take whole, none of that socket is s
 });
 
 test('the native call refuses a piece that does not lie within the memory', () => {
-  const send = openSend(LIBRARY);
+  const { many: send } = openSending(LIBRARY);
   for (const [from, length] of [
     [0, 17],
     [16, 1],
@@ -146,4 +154,23 @@ test('the native call refuses a piece that does not lie within the memory', () =
   ] as const) {
     assert.throws(() => send(new Uint8Array(16), Int32Array.of(-1, from, length, 0), 1), { code: 'INTERNAL' });
   }
+});
+
+test('a connection within the host is not paced', async (t) => {
+  const { near } = await connection(t);
+  const libc = koffi.load('libc.so.6');
+  const get = libc.func('int getsockopt(int, int, int, _Out_ uint8_t *, _Inout_ uint32_t *)');
+  const set = libc.func('int setsockopt(int, int, int, str, uint32_t)');
+  const control = () => {
+    const name = Buffer.alloc(16);
+    assert.equal(get(descriptor(near), IPPROTO_TCP, TCP_CONGESTION, name, [name.length]), 0);
+    return name.toString('latin1').replace(/\0.*/s, '');
+  };
+  const others = readFileSync('/proc/sys/net/ipv4/tcp_available_congestion_control', 'latin1').trim().split(' ');
+  const other = others.find((name) => name !== 'reno');
+  if (other === undefined) return t.skip('this kernel has no other congestion control than the one that is chosen');
+  set(descriptor(near), IPPROTO_TCP, TCP_CONGESTION, other, other.length);
+  assert.equal(control(), other);
+  new Outbox(openSending(LIBRARY)).begin(near);
+  assert.equal(control(), 'reno');
 });

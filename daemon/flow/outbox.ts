@@ -5,6 +5,7 @@
  * has some waiting, go by the socket's own `write`, after what was put together before them.
  */
 import net from 'node:net';
+import type { Sending } from './send.ts';
 
 /** Sends `count` jobs of four words each: descriptor, offset into `bytes`, length, and what was sent or -errno. */
 export type SendMany = (bytes: Uint8Array, jobs: Int32Array, count: number) => void;
@@ -17,15 +18,21 @@ const WORDS = 4;
 const PIECE = 16 * 1024;
 
 export class Outbox {
-  readonly #send: SendMany;
+  readonly #sending: Sending;
   readonly #bytes = Buffer.allocUnsafeSlow(ROOM);
   readonly #jobs = new Int32Array(WORDS * JOBS);
   #sockets: net.Socket[] = [];
   #end = 0;
   #scheduled = false;
 
-  constructor(send: SendMany) {
-    this.#send = send;
+  constructor(sending: Sending) {
+    this.#sending = sending;
+  }
+
+  /** A connection begins, of which much will be written here. */
+  begin(socket: net.Socket): void {
+    const fd = descriptor(socket);
+    if (fd >= 0) this.#sending.unpace(fd);
   }
 
   /**
@@ -74,7 +81,7 @@ export class Outbox {
       jobs[WORDS * i] = descriptor(sockets[i]!);
       jobs[WORDS * i + 3] = 0;
     }
-    this.#send(this.#bytes, jobs, count);
+    this.#sending.many(this.#bytes, jobs, count);
     const left: [net.Socket, Buffer][] = [];
     for (let i = 0; i < count; i++) {
       const [from, length, sent] = [jobs[WORDS * i + 1]!, jobs[WORDS * i + 2]!, jobs[WORDS * i + 3]!];

@@ -128,6 +128,12 @@ struct sluice_send {
  * before it were sent.
  */
 SLUICE_API int sluice_send_many(const uint8_t *bytes, uint32_t size, struct sluice_send *jobs, uint32_t count);
+/*
+ * Where the peer is on this host, by its loopback address, there is no network to be modelled: a host whose default is BBR, as
+ * many in clouds, would keep a timer for each piece that is sent (tcp_bbr.c, "internal pacing"). 1: it is, and is not paced any
+ * more; 0: it is elsewhere, and nothing was changed; -errno.
+ */
+SLUICE_API int sluice_unpace(int fd);
 
 /* The audit journal (journal.c). */
 

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What one turn of the daemon's event loop sends on its sockets, in one call. */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "libsluice.h"
@@ -25,4 +30,27 @@ int sluice_send_many(const uint8_t *bytes, uint32_t size, struct sluice_send *jo
 				jobs[later].fd = -1;
 	}
 	return 0;
+}
+
+static bool is_loopback(const struct sockaddr_storage *address)
+{
+	const struct in6_addr *six = &((const struct sockaddr_in6 *)address)->sin6_addr;
+
+	if (address->ss_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return address->ss_family == AF_INET6 &&
+	       (IN6_IS_ADDR_LOOPBACK(six) || (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == IN_LOOPBACKNET));
+}
+
+int sluice_unpace(int fd)
+{
+	struct sockaddr_storage peer = {0};
+	socklen_t size = sizeof peer;
+
+	if (getpeername(fd, (struct sockaddr *)&peer, &size) < 0)
+		return -errno;
+	if (!is_loopback(&peer))
+		return 0;
+	/* The one that no kernel is without. */
+	return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", strlen("reno")) < 0 ? -errno : 1;
 }

@@ -16,7 +16,7 @@ import { Flows } from '../../daemon/flow/flows.ts';
 import { Outbox } from '../../daemon/flow/outbox.ts';
 import { type FlowLimits, type FlowParts, LIMITS } from '../../daemon/flow/parts.ts';
 import { type ResolverAddress, Resolvers } from '../../daemon/flow/resolvers.ts';
-import { openSend } from '../../daemon/flow/send.ts';
+import { openSending } from '../../daemon/flow/send.ts';
 import { SessionNames } from '../../daemon/identify/names.ts';
 import { loadPolicy } from '../../daemon/policy/load.ts';
 import type { CompiledPolicy } from '../../daemon/policy/policy.ts';
@@ -109,7 +109,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     verifier: () => null,
     expired: () => null,
     onFault: (error) => faults.push(error),
-    outbox: new Outbox(openSend(LIBRARY)),
+    outbox: new Outbox(openSending(LIBRARY)),
     timings: { added: { observe() {} }, held: { observe() {} } },
     get limits() {
       return stage.limits;
