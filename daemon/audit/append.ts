@@ -1,4 +1,5 @@
 /** A turn's events into the journal: chained and written by one call of libsluice. Contract: native/lib/libsluice.h. */
+import { constants } from 'node:os';
 import { getSystemErrorMessage, getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
 import { SluiceError } from '../core/errors.ts';
@@ -18,8 +19,7 @@ export type Append = (
   after: Buffer,
 ) => void;
 
-const EINVAL = 22;
-const ENOSYS = 38;
+const { EBADMSG, EDQUOT, ENOSYS } = constants.errno;
 
 /** @throws SluiceError CONFIG_INVALID when the library can't be loaded. */
 export function openAppend(library: string): Append {
@@ -33,9 +33,10 @@ export function openAppend(library: string): Append {
   return (fd, position, chunk, start, end, before, after) => {
     const status = append(fd, position, chunk, start, end, before, after);
     if (status === 0) return;
-    if (status === -EINVAL || status === -ENOSYS)
+    if (status === -EBADMSG || status === -ENOSYS)
       throw new SluiceError('INTERNAL', `the audit journal refuses a turn's records: errno ${-status}`);
-    const code = getSystemErrorName(status);
+    // Node has no name for this one.
+    const code = status === -EDQUOT ? 'EDQUOT' : getSystemErrorName(status);
     throw Object.assign(new Error(`${code}: ${getSystemErrorMessage(status)}, write`), { code, errno: status });
   };
 }

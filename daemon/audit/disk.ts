@@ -14,6 +14,7 @@ export class Disk {
   #upTo: number;
   #waiters: Waiter[] = [];
   readonly #ask: () => void;
+  #ended: SluiceError | null = null;
 
   /** @param upTo events up to this one are there. @param ask asks the disk for more. */
   constructor(upTo: number, ask: () => void) {
@@ -34,6 +35,7 @@ export class Disk {
   /** Resolves when the event, which is committed, is on disk; rejects when the disk fails before. */
   readonly reach = (seq: number): Promise<void> => {
     if (seq <= this.#upTo) return THERE;
+    if (this.#ended !== null) return Promise.reject(this.#ended);
     const last = this.#waiters.at(-1);
     if (last?.seq === seq) return last.promise;
     const waiter = { seq, ...Promise.withResolvers<void>() };
@@ -49,6 +51,12 @@ export class Disk {
     if (waiting.length === 0) return;
     this.#waiters = waiting.filter(({ seq }) => seq > upTo);
     for (const { seq, resolve } of waiting) if (seq <= upTo) resolve();
+  }
+
+  /** Nothing more will be there. */
+  end(error: SluiceError): void {
+    this.#ended = error;
+    this.failed(error);
   }
 
   failed(error: SluiceError): void {

@@ -33,7 +33,7 @@ export interface DrainParts {
   readonly retention: Retention;
   readonly signer: Signer;
   readonly residency: Residency;
-  /** The events up to this one are on disk, in LMDB. */
+  /** The events up to this one are on disk, in LMDB. Called again when it threw. */
   kept(upTo: number): void;
   /** An attempt is over, whatever came of it. */
   ended(): void;
@@ -46,6 +46,8 @@ export class Drain {
   readonly #idleTimer: NodeJS.Timeout;
   /** The journal may not hold what it was given: nothing new is taken until all of it is in LMDB. */
   #suspect = false;
+  /** Up to this event all is on disk, and that was not taken note of; 0: it was. */
+  #untold = 0;
   #closed = false;
 
   constructor(parts: DrainParts) {
@@ -72,16 +74,18 @@ export class Drain {
   }
 
   drain(): Promise<void> {
-    this.#draining ??= this.#once().finally(() => {
-      this.#draining = null;
-      this.#parts.ended();
-      const { refusal } = this.#parts.admission;
-      if (refusal === null && this.#full()) void this.drain();
-      else if (this.#parts.pending.events > 0 && !this.#closed)
-        this.#timer ??= setTimeout(this.#soon, refusal === null ? DRAIN_MS : RETRY_MS);
-    });
+    this.#draining ??= this.#once().finally(this.#ended);
     return this.#draining;
   }
+
+  readonly #ended = (): void => {
+    this.#draining = null;
+    this.#parts.ended();
+    const { refusal } = this.#parts.admission;
+    if (refusal === null && this.#full()) void this.drain();
+    else if (this.#parts.pending.events > 0 && !this.#closed)
+      this.#timer ??= setTimeout(this.#soon, refusal === null ? DRAIN_MS : RETRY_MS);
+  };
 
   /** Tries again what failed: puts what is pending into LMDB, or, with nothing pending, one small value. */
   tryAgain(): void {
@@ -95,9 +99,7 @@ export class Drain {
         .catch((error: unknown) =>
           admission.refuse(refusalFor(error, 'the audit store could not be written', dir), admission.refuses),
         )
-        .finally(() => {
-          this.#draining = null;
-        });
+        .finally(this.#ended);
     }
   }
 
@@ -136,29 +138,40 @@ export class Drain {
     const batch = pending.batch();
     const last = batch.stretches.at(-1);
     try {
+      this.#tell();
       if (last !== undefined) {
         const due = signer.due(last.last) || this.#closed;
         const mark = due ? signer.sign('checkpoint', last.last, hashAfter(last)) : null;
         await table.put(batch.stretches, batch.terms, mark);
         pending.drop(batch);
-        this.#parts.kept(last.last);
+        this.#untold = last.last;
+        this.#tell();
         if (mark !== null) await signer.putHead(mark);
       }
       await retention.prune(batch.events);
       this.#checkQuota(batch.bytes);
     } catch (error) {
-      admission.refuse(refusalFor(error, 'events could not be put into the audit store', dir), 'new');
+      admission.refuse(
+        refusalFor(error, 'events could not be put into the audit store', dir),
+        this.#suspect ? 'all' : 'new',
+      );
     }
+  }
+
+  #tell(): void {
+    if (this.#untold === 0) return;
+    this.#parts.kept(this.#untold);
+    this.#untold = 0;
   }
 
   #checkQuota(putBytes: number): void {
     const { quota, pending, admission } = this.#parts;
     quota.put(putBytes, pending.bytes, admission.refusal !== null);
-    if (quota.reached(pending.bytes)) admission.refuse(quota.refusal(pending.bytes), quota.exceeded ? 'all' : 'new');
-    else if (!this.#suspect || pending.events === 0) {
-      this.#suspect = false;
-      admission.accept();
-    }
+    // All of it is in LMDB, and the journal begins anew.
+    if (pending.events === 0) this.#suspect = false;
+    if (quota.reached(pending.bytes))
+      admission.refuse(quota.refusal(pending.bytes), quota.exceeded || this.#suspect ? 'all' : 'new');
+    else if (!this.#suspect) admission.accept();
   }
 }
 

@@ -108,13 +108,17 @@ export class Journal {
     segment.dirty = true;
   }
 
-  /** Frees the segments whose events are all on disk in LMDB. */
+  /**
+   * Frees the segments whose events are all on disk in LMDB.
+   * @throws the system's error, and is to be called again.
+   */
   release(drainedSeq: number): void {
     for (const segment of this.#segments) {
       if (segment.last > drainedSeq || segment.last === 0) continue;
+      // If that fails, it is released again.
+      if (segment === this.#current) this.#begin(segment);
       segment.dirty = false;
       segment.last = 0;
-      if (segment === this.#current) this.#begin(segment);
     }
     this.#countFree();
   }

@@ -392,6 +392,10 @@ export class AuditStore implements Recorder, Log {
     if (this.#syncTimer !== null) clearTimeout(this.#syncTimer);
     this.#admission.stop();
     await this.#drain.close();
+    this.#disk.end(
+      this.#admission.refusal ??
+        new SluiceError('AUDIT_FAILED', 'the audit store was closed before its events were on disk'),
+    );
     if (this.#pending.events === 0 && this.#committed > this.#signer.seq) {
       const mark = this.#signer.sign('checkpoint', this.#committed, this.#hash.toString('hex'));
       await this.#table.put([], [], mark);

@@ -156,7 +156,7 @@ test('the native call refuses a piece that does not lie within the memory', () =
   }
 });
 
-test('a connection within the host is not paced', async (t) => {
+test('a connection within the host is not paced by a model of a network', async (t) => {
   const { near } = await connection(t);
   const libc = koffi.load('libc.so.6');
   const get = libc.func('int getsockopt(int, int, int, _Out_ uint8_t *, _Inout_ uint32_t *)');

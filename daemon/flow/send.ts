@@ -5,7 +5,7 @@ import type { SendMany } from './outbox.ts';
 /** Of libsluice: native/lib/libsluice.h. */
 export interface Sending {
   readonly many: SendMany;
-  /** To be called once for a connection: to a peer on this host it is not paced. What fails there costs time, and nothing else. */
+  /** To be called once for a connection: to a peer on this host it is hardly paced. What fails there costs time, and nothing else. */
   unpace(fd: number): void;
 }
 

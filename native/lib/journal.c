@@ -85,13 +85,13 @@ int sluice_journal_append(int fd, int64_t position, uint8_t *records, uint32_t s
 	int status;
 
 	if (start >= end)
-		return -EINVAL;
+		return -EBADMSG;
 	memcpy(hash, before, sizeof hash);
 	for (uint32_t at = start, size; at < end; at += size) {
 		size = end - at < RECORD_HEADER ? 0 : little32(records + at);
 		at += RECORD_HEADER;
 		if (size < TAIL || at > end || size > end - at)
-			return -EINVAL;
+			return -EBADMSG;
 		put_hex(records + at + size - TAIL, hash);
 		if (!sha256(records + at, size, hash))
 			return -ENOSYS;

@@ -130,8 +130,8 @@ struct sluice_send {
 SLUICE_API int sluice_send_many(const uint8_t *bytes, uint32_t size, struct sluice_send *jobs, uint32_t count);
 /*
  * Where the peer is on this host, by its loopback address, there is no network to be modelled: a host whose default is BBR, as
- * many in clouds, would keep a timer for each piece that is sent (tcp_bbr.c, "internal pacing"). 1: it is, and is not paced any
- * more; 0: it is elsewhere, and nothing was changed; -errno.
+ * many in clouds, would pace what is sent by timers (tcp_bbr.c, "internal pacing"). Reno's pace is so high there that hardly any
+ * is set. 1: it is, and has Reno now; 0: it is elsewhere, and nothing was changed; -errno.
  */
 SLUICE_API int sluice_unpace(int fd);
 
@@ -143,7 +143,7 @@ SLUICE_API int sluice_unpace(int fd);
  * Chains and writes the records (daemon/audit/run.ts) from `start` to `end`, one or more: each event gets the hash of the one
  * before it, the first one `before`, at its end, where it has room for the digits; then all are written to `position` of the
  * file, behind the header of a frame. 0 with the hash of the last in `after`; else -errno, with nothing in `after`, and the same
- * place is to be written again: -EINVAL where they are no records, -ENOSYS in a program without OpenSSL.
+ * place is to be written again: -EBADMSG where they are no records, -ENOSYS in a program without OpenSSL.
  */
 SLUICE_API int sluice_journal_append(int fd, int64_t position, uint8_t *records, uint32_t start, uint32_t end,
 				     const uint8_t *before, uint8_t *after);

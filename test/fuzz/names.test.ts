@@ -147,4 +147,18 @@ describe('names that change while a statement is analysed', () => {
     answer(parsed, idle);
     await assert.rejects(masked('n'), { code: 'STATEMENT_TOO_COMPLEX' });
   });
+
+  for (const bytes of [
+    message(F.describe),
+    message(F.close),
+    message(F.close, 'S'),
+    message(F.close, 'Sx'),
+    message(F.bind),
+    message(F.bind, '\0'),
+    message(F.execute),
+  ])
+    test(`a message that ends before its name does is none: ${JSON.stringify(bytes.toString('latin1'))}`, () => {
+      codec.client(bytes);
+      assert.throws(() => codec.next(), { code: 'PROTOCOL_VIOLATION' });
+    });
 });

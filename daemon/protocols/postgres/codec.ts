@@ -212,7 +212,7 @@ export class PostgresCodec implements Codec {
     // By hand: a call for each of these short names, and a Buffer to make it with, costs more than all else that is done here.
     for (; end < bytes.length && bytes[end] !== 0; end++) bits |= bytes[end]!;
     const letter = String.fromCharCode(frame.letter);
-    if (end === bytes.length)
+    if (end >= bytes.length)
       throw new SluiceError('PROTOCOL_VIOLATION', `a name without end came in a message '${letter}'`);
     const next = end + 1;
     if (end === from) return { text: '', next };
