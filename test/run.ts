@@ -31,7 +31,7 @@ const ALONE: ReadonlySet<string> = new Set(['conformance', 'native', 'launch', '
 
 /** Left out of a run of everything: long lists of attacks, and suites around parts that `npm test` sees at work elsewhere. */
 const LONGER =
-  /^test\/(clients|dns|doctor|hostile|killed|launch|oidc|tcp|flows\/(churn|events|slow|sockets)|native\/(calls|ways-|tamper|loopback|full|hosts)|postgres\/analysis|operations\/promtool)/;
+  /^test\/(clients|dns|doctor|hostile|killed|launch|oidc|tcp|flows\/(churn|events|slow|sockets)|native\/(calls|ways-|tamper|loopback|full|hosts|watch)|postgres\/analysis|operations\/promtool)/;
 
 const root = new URL('..', import.meta.url).pathname;
 
