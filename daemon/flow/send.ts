@@ -5,8 +5,8 @@ import type { SendMany } from './outbox.ts';
 /** Of libsluice: native/lib/libsluice.h. */
 export interface Sending {
   readonly many: SendMany;
-  /** To be called once for a connection: to a peer on this host it is hardly paced. What fails there costs time, and nothing else. */
-  unpace(fd: number): void;
+  /** To be called once for a connection: to a peer on this host it is hardly paced. What fails there costs time, and nothing else. Returns 1 for one within the host. */
+  unpace(fd: number): number;
 }
 
 /** @throws SluiceError KERNEL_UNSUPPORTED when the library can't be loaded. */
