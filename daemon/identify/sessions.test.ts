@@ -243,7 +243,7 @@ test('a session that is being opened while cgroups are compared is left alone', 
 });
 
 test('another principal and the end of an identity are told at once, before they are kept', async (t) => {
-  const { start, changed } = begin(t);
+  const { start, changed, path } = begin(t);
   const sessions = start();
   const { session } = await sessions.open({
     ...OPENING,
@@ -255,4 +255,7 @@ test('another principal and the end of an identity are told at once, before they
   assert.deepEqual(changed.splice(0), ['dba undefined']);
   sessions.expire(session, 17);
   assert.deepEqual(changed, ['dba 17']);
+  const kept = () => readFileSync(path, 'utf8').includes('"expiredAt":17');
+  assert.ok(!kept());
+  while (!kept()) await new Promise(setImmediate);
 });
