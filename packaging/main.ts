@@ -16,7 +16,7 @@ import { nodeBinary, packageFolder, productionPackages } from './npm.ts';
 import { sbom } from './sbom.ts';
 import { hostTarget, TARGETS, type Target } from './target.ts';
 import { run } from './tools.ts';
-import { LIB, put, putBinaries, putCommands, putDaemon, putModules, putUnits } from './tree.ts';
+import { LIB, put, putBinaries, putCommands, putDaemon, putModules, putMonitoring, putUnits } from './tree.ts';
 
 const root = dirname(import.meta.dirname);
 const host = hostTarget();
@@ -73,6 +73,7 @@ async function build(target: Target, version: string, program: CommandText, depe
   putDaemon(top, root, version);
   putModules(top, root, packages, target);
   const units = putUnits(top, root);
+  putMonitoring(top, root);
   const conffiles = putCommands(top, root);
   putCompletions(top, program);
   const helper = join(buildNative(root, host), 'sluice-helper');

@@ -75,6 +75,12 @@ export function putUnits(top: string, root: string): string[] {
   return units;
 }
 
+/** What watches the hosts, as it is in the repository: a dashboard, alert rules. */
+export function putMonitoring(top: string, root: string): void {
+  for (const file of ['dashboard.json', 'rules.yaml'])
+    put(top, `usr/share/sluice/monitoring/${file}`, readFileSync(join(root, 'monitoring', file)));
+}
+
 /** What people call, what they edit. Gives the paths of what they edit. */
 export function putCommands(top: string, root: string): string[] {
   const node = `/${LIB}/bin/node`;

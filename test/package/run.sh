@@ -56,7 +56,7 @@ holds() {
     usr/lib/systemd/system/sluice-helper.service usr/lib/sysusers.d/sluice.conf usr/share/doc/sluice/sbom.cdx.json \
     usr/share/doc/sluice/copyright usr/share/doc/sluice/changelog.gz usr/share/man/man1/sluice.1.gz \
     usr/share/man/man5/sluice.yaml.5.gz usr/share/man/man5/sluiced.json.5.gz usr/share/man/man8/sluiced.8.gz \
-    usr/share/man/man8/sluice-helper.8.gz; do
+    usr/share/man/man8/sluice-helper.8.gz usr/share/sluice/monitoring/dashboard.json usr/share/sluice/monitoring/rules.yaml; do
     [ -e "$1/$path" ] || [ -L "$1/$path" ] || { printf 'missing: %s\n' "$path"; return 1; }
   done
 }
