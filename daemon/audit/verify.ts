@@ -90,6 +90,7 @@ export async function verifyChain(log: Log, key: KeyObject): Promise<Verificatio
       else walk.contradicted(entry, mark);
       marks.delete(entry.seq);
     }
+    walk.keep();
     await turn();
   }
   const last = walk.finish();
@@ -190,6 +191,16 @@ class Walk {
   }
 
   #intact = true;
+
+  /** To be called before the event loop goes on: the memory of events that were not in a block yet is used again then. */
+  keep(): void {
+    const copy = (entry: Entry) => ({ seq: entry.seq, bytes: Buffer.from(entry.bytes) });
+    if (this.#before !== null) this.#before = copy(this.#before);
+    if (this.#broken !== null) {
+      const { before, at } = this.#broken;
+      this.#broken = { before: before === null ? null : copy(before), at: copy(at) };
+    }
+  }
 
   /** The next event vouches for the later end of the broken link, or does not. */
   #blame(laterIsGood: boolean): void {
