@@ -97,8 +97,8 @@ install() {
   part 'one file, and systemctl enable --now'
   cp /test/policy.yaml /etc/sluice/policy/shop.yaml
   mkdir -p /etc/systemd/system/sluiced.service.d
-  printf '[Service]\nLoadCredential=shop:/etc/sluice/shop.password\n' >/etc/systemd/system/sluiced.service.d/credentials.conf
-  (umask 077 && printf 'the real credential' >/etc/sluice/shop.password)
+  printf '[Service]\nLoadCredentialEncrypted=shop:/etc/sluice/shop.credential\n' >/etc/systemd/system/sluiced.service.d/credentials.conf
+  check 'the credential is kept encrypted' eval "printf 'the real credential' | systemd-creds encrypt --with-key=host --name=shop - /etc/sluice/shop.credential"
   printf 'COMMAND=/bin/sh /test/agent.sh\n' >/etc/sluice/agents/prober.env
   systemctl daemon-reload
   check 'sluice starts' systemctl enable --now sluice-helper sluiced
