@@ -81,6 +81,7 @@ describe('a launcher that is killed', { skip: cannotRun() }, () => {
     outlived = false,
   ): Promise<{ steps: number; ran: number }> {
     let ran = 0;
+    let busyUntil = 0;
     for (let n = 1; n < STEPS_MAX; n++) {
       const mark = `mark-${id}-${n}`;
       const words = line(['/bin/sh', '-c', 'echo here >&2; read line', mark]);
@@ -116,6 +117,16 @@ describe('a launcher that is killed', { skip: cannotRun() }, () => {
         look();
         end(mark);
       });
+      // The process that answers the filter of the launcher before holds the lock until it executes its program, which may be
+      // later than that launcher's death. Nothing was started then, so this was no step.
+      if (err.includes('error BUSY the session has begun already')) {
+        busyUntil ||= Date.now() + PATIENCE_MS;
+        assert.ok(Date.now() < busyUntil, err);
+        await pause(5);
+        n--;
+        continue;
+      }
+      busyUntil = 0;
       if (runs) ran++;
       assert.deepEqual(remains(mark), []);
       if (out === 'passed\n') return { steps: n, ran };
