@@ -5,8 +5,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
-import { setTimeout as pause } from 'node:timers/promises';
+import { after, test } from 'node:test';
+import { type Time, virtualTime } from '../../test/harness/time.ts';
 import { type Change, Watch } from './watch.ts';
 
 // The real helper is met in test/native/watch.test.ts; this one says what is wanted of it.
@@ -81,79 +81,87 @@ class Scene {
   }
 }
 
-async function until(seen: () => boolean, ms = 5_000): Promise<void> {
-  for (const end = performance.now() + ms; !seen(); await pause(5))
-    if (performance.now() > end) throw new Error('it does not happen');
+/** Time is the test's own. */
+function scene(name: string, run: (scene: Scene, time: Time) => Promise<void>): void {
+  test(`who is told by the helper: ${name}`, async (t) => {
+    const scene = new Scene();
+    const time = virtualTime(t);
+    try {
+      await run(scene, time);
+    } finally {
+      await scene.end();
+    }
+  });
 }
 
-const tests: [string, (scene: Scene) => Promise<void>][] = [];
-const scene = (name: string, run: (scene: Scene) => Promise<void>) => tests.push([name, run]);
-
-scene('everything is looked at when the helper begins to tell, and then what it tells', async (scene) => {
+scene('everything is looked at when the helper begins to tell, and then what it tells', async (scene, time) => {
   await scene.up('ok\n');
   scene.begin();
-  await until(() => KINDS.every((kind) => scene.count(kind) === 1), 900); // sooner than by the clock
+  await time.until(() => KINDS.every((kind) => scene.count(kind) === 1), 900); // sooner than by the clock
   assert.equal(scene.watch?.connected, true);
   scene.looks();
-  await pause(2_500); // polling would have looked
+  await time.pass(2_500); // polling would have looked
   assert.deepEqual(scene.looks(), []);
   for (const byte of 'sessions\nanother\n') scene.tell(byte);
-  await until(() => scene.count('sessions') === 1);
+  await time.until(() => scene.count('sessions') === 1);
   scene.tell('incidents\nrefusals\n');
-  await until(() => scene.count('incidents') === 1 && scene.count('refusals') === 1);
+  await time.until(() => scene.count('incidents') === 1 && scene.count('refusals') === 1);
   assert.equal(scene.looks().length, 3);
   assert.deepEqual(scene.faults, []);
 });
 
-scene('however much is told, it is looked at once a second, and one at a time', async (scene) => {
+scene('however much is told, it is looked at once a second, and one at a time', async (scene, time) => {
   await scene.up('ok\n');
   let inside = 0;
   let most = 0;
   const slow = async () => {
     most = Math.max(most, ++inside);
-    await pause(1_200);
+    await time.wait(1_200);
     inside--;
   };
   scene.begin({ sessions: slow });
-  await until(() => scene.watch?.connected === true);
-  for (const end = performance.now() + 2_300; performance.now() < end; await pause(10))
+  await time.until(() => scene.watch?.connected === true);
+  for (let ms = 0; ms < 2_300; ms += 10) {
     scene.tell('refusals\nsessions\n');
-  assert.ok(scene.count('refusals') >= 2 && scene.count('refusals') <= 4, `${scene.count('refusals')} looks`);
-  assert.ok(scene.count('sessions') <= 4);
+    await time.pass(10);
+  }
+  assert.deepEqual([scene.count('refusals'), scene.count('sessions')], [3, 2]);
   assert.equal(most, 1);
   const before = scene.count('sessions');
-  await pause(1_500); // what was told last is not forgotten
-  assert.ok(scene.count('sessions') > before);
+  await time.pass(1_500); // what was told last is not forgotten
+  assert.equal(scene.count('sessions'), before + 1);
 });
 
-scene('without a helper everything is looked at by the clock, and at once when there is one', async (scene) => {
+scene('without a helper everything is looked at by the clock, and at once when there is one', async (scene, time) => {
   scene.begin();
-  await pause(3_500);
+  await time.pass(3_500);
   assert.equal(scene.watch?.connected, false);
-  assert.ok(
-    scene.count('refusals') >= 2 && scene.count('refusals') <= 4,
-    `${scene.count('refusals')} looks at refusals`,
+  assert.deepEqual(
+    KINDS.map((kind) => scene.count(kind)),
+    [1, 1, 3],
   );
-  assert.ok(scene.count('sessions') === 1 && scene.count('incidents') === 1);
   scene.looks();
   await scene.up('ok\n');
-  await until(() => scene.watch?.connected === true, 500);
-  await until(() => scene.count('incidents') === 1, 100);
-  await until(() => KINDS.every((kind) => scene.count(kind) >= 1));
+  await time.until(() => scene.watch?.connected === true, 500);
+  await time.until(() => scene.count('incidents') === 1, 100);
+  await time.until(() => KINDS.every((kind) => scene.count(kind) >= 1));
   await scene.down();
-  await until(() => scene.watch?.connected === false);
+  await time.until(() => scene.watch?.connected === false);
   scene.looks();
-  await pause(2_500);
-  assert.ok(scene.count('refusals') >= 2 && scene.count('sessions') === 1 && scene.count('incidents') === 1);
+  await time.pass(2_500);
+  assert.deepEqual(
+    KINDS.map((kind) => scene.count(kind)),
+    [1, 1, 2],
+  );
 });
 
 scene(
   'a helper that takes the connection and says nothing, or refuses, or is another, does not tell',
-  async (scene) => {
+  async (scene, time) => {
     for (const answer of [null, 'error LIMIT 8 watch already\n', `${'x'.repeat(10_000)}`, 'okay\n', '\n']) {
       await scene.up(answer);
       scene.begin();
-      await pause(answer === null ? 2_600 : 1_300);
+      await time.pass(answer === null ? 2_600 : 1_300);
       assert.equal(scene.watch?.connected, false, String(answer));
       assert.ok(scene.count('refusals') >= (answer === null ? 2 : 1));
       scene.looks();
@@ -165,7 +173,7 @@ scene(
   },
 );
 
-scene('what failed is tried again soon, by whoever it was told', async (scene) => {
+scene('what failed is tried again soon, by whoever it was told', async (scene, time) => {
   await scene.up('ok\n');
   let fails = true;
   scene.begin({
@@ -176,39 +184,31 @@ scene('what failed is tried again soon, by whoever it was told', async (scene) =
       if (fails) throw new Error('nor this');
     },
   });
-  await until(() => scene.count('sessions') === 2 && scene.count('refusals') >= 2);
+  await time.until(() => scene.count('sessions') === 2 && scene.count('refusals') >= 2);
   assert.ok(scene.faults.length >= 4);
   fails = false;
   scene.looks();
-  await until(() => scene.count('sessions') === 1);
+  await time.until(() => scene.count('sessions') === 1);
   scene.looks();
-  await pause(2_500);
+  await time.pass(2_500);
   assert.deepEqual(scene.looks(), []);
 });
 
-scene('a helper that is stopped tells nothing, and is looked behind all the same', async (scene) => {
+scene('a helper that is stopped tells nothing, and is looked behind all the same', async (scene, time) => {
   await scene.up('ok\n');
   scene.begin();
-  await until(() => KINDS.every((kind) => scene.count(kind) === 1));
+  await time.until(() => KINDS.every((kind) => scene.count(kind) === 1));
   scene.looks();
-  await pause(11_000);
+  await time.pass(11_000);
   assert.deepEqual(scene.looks(), ['refusals']);
 });
 
-scene('one that goes as soon as it has come is not asked ever more often', async (scene) => {
+scene('one that goes as soon as it has come is not asked ever more often', async (scene, time) => {
   await scene.up('ok\n', 20);
   scene.begin();
-  await pause(12_000);
+  await time.pass(12_000);
   const before = scene.connections;
-  await pause(3_000);
+  await time.pass(3_000);
   assert.ok(scene.connections - before <= 4, `${scene.connections - before} connections in three seconds`);
   assert.ok(scene.count('refusals') <= 17, `${scene.count('refusals')} looks at refusals`);
-});
-
-describe('who is told by the helper', { concurrency: true }, () => {
-  for (const [name, run] of tests)
-    test(name, async () => {
-      const scene = new Scene();
-      await run(scene).finally(() => scene.end());
-    });
 });
