@@ -256,10 +256,10 @@ async function start(config: Config): Promise<() => Promise<void>> {
       process.kill(process.pid, 'SIGTERM');
       return;
     }
-    log.warn('the cgroups of sluice-helper were made anew: sluiced listens in them');
     listener.close();
     await listener.listen(await listeners.renew(port));
     kernel.setListener(listener.port);
+    log.warn('the cgroups of sluice-helper were made anew: sluiced listens in them');
   };
   const find = (cgroupId: bigint): Session | null => sessions.find(cgroupId);
   const auditDesk = auditHandlers(store);
