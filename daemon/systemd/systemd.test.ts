@@ -183,7 +183,11 @@ test('nor when one does not, or when the event loop stood still', async () => {
   await new Promise((resolve) => setTimeout(resolve, 300));
   await dog.look();
   dog.stop();
-  assert.match(said[1]!, /^the event loop was held up for \d+ ms$/);
+  // By this look, or by one of its own.
+  assert.ok(
+    said.some((what) => /^the event loop was held up for \d+ ms$/.test(what)),
+    said.join(),
+  );
 });
 
 test('memory counts that the kernel can not take back, near the limit that slows the daemon down', () => {
