@@ -45,10 +45,7 @@ export async function measureIdle(seconds: number): Promise<Idle> {
     const touch = await touches();
     const asIs = await share();
     const measured = new AbortController();
-    const warm = keepWarm(pid, measured.signal);
-    const processor = await share();
-    measured.abort();
-    await warm;
+    const [processor] = await Promise.all([share().finally(() => measured.abort()), keepWarm(pid, measured.signal)]);
     const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
     const field = (name: string) => (Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(rollup)?.[1]) * 1024) / 1e6;
     await stack.kill('SIGTERM');

@@ -154,6 +154,36 @@ test('a session whose start cannot be recorded or kept is undone', async (t) => 
   assert.equal(host.cgroups.size, 0);
 });
 
+test('what ends is on record though it can not be kept, and kept though it can not be recorded', async (t) => {
+  const { events, faults, fail, path, start } = begin(t);
+  const sessions = start();
+  const identity = { provider: 'corp', source: 'presented', until: Date.now() + 60_000 } as const;
+  const [first, second] = [await sessions.open({ ...OPENING, identity }), await sessions.open(OPENING)];
+  fail.record = true;
+  await sessions.end(second.session.id, 'asked for');
+  assert.deepEqual(
+    (JSON.parse(readFileSync(path, 'utf8')).sessions as { session: { id: string } }[]).map((each) => each.session.id),
+    [first.session.id],
+  );
+  fail.record = false;
+  // As on a disk that is full.
+  rmSync(join(path, '..'), { recursive: true });
+  sessions.expire(first.session, 17);
+  await sessions.end(first.session.id, 'asked for');
+  assert.deepEqual(
+    events.slice(2).map(({ type, session }) => [type, session]),
+    [
+      ['session.expired', first.session.id],
+      ['session.end', first.session.id],
+    ],
+  );
+  assert.deepEqual(faults.map((error) => (error as SluiceError).code).toSorted(), [
+    'AUDIT_FULL',
+    'STATE_FAILED',
+    'STATE_FAILED',
+  ]);
+});
+
 test('after the last process the session ends; before the first one it has its time', async (t) => {
   mock.timers.enable({ apis: ['Date'], now: 1_700_000_000_000 });
   t.after(() => mock.timers.reset());

@@ -198,17 +198,8 @@ export class Sessions {
     if (running?.session !== session || session.identity === undefined) return;
     running.session.identity = { ...session.identity, expiredAt: now };
     this.#options.onChange?.(session);
-    const keep = async () => {
-      const reason = session.identity?.problem;
-      const event: EventInput = {
-        ...aboutSession(session),
-        type: 'session.expired',
-        ...(reason !== undefined && { reason }),
-      };
-      await this.#options.recorder.record(event).committed();
-      await this.#save();
-    };
-    keep().catch(this.#options.onFault);
+    const reason = session.identity?.problem;
+    void this.#keep({ ...aboutSession(session), type: 'session.expired', ...(reason !== undefined && { reason }) });
   }
 
   list(): Session[] {
@@ -227,7 +218,7 @@ export class Sessions {
     try {
       await this.#removeCgroup(id);
     } finally {
-      await this.#forget(running.session, reason);
+      await this.#keep({ ...aboutSession(running.session), type: 'session.end', reason });
     }
   }
 
@@ -315,14 +306,10 @@ export class Sessions {
     if (this.#byId.has(id)) await this.end(id, reason).catch(this.#options.onFault);
   }
 
-  /** The end is a fact already: a failed write of it is reported, not thrown. */
-  async #forget(session: Session, reason: string): Promise<void> {
-    try {
-      await this.#save();
-      await this.#options.recorder.record({ ...aboutSession(session), type: 'session.end', reason }).committed();
-    } catch (error) {
-      this.#options.onFault(error);
-    }
+  /** A fact already: on record and in the file, each whatever comes of the other. A failed write is reported, not thrown. */
+  async #keep(event: EventInput): Promise<void> {
+    const ways = [async () => this.#options.recorder.record(event).committed(), () => this.#save()];
+    for (const way of ways) await way().catch(this.#options.onFault);
   }
 
   #insert(kept: Omit<Running, 'since'>): void {

@@ -122,6 +122,7 @@ describe('a launcher that is killed', { skip: cannotRun() }, () => {
       if (err.includes('error BUSY the session has begun already')) {
         busyUntil ||= Date.now() + PATIENCE_MS;
         assert.ok(Date.now() < busyUntil, err);
+        assert.equal(runs, false);
         await pause(5);
         n--;
         continue;
