@@ -145,3 +145,43 @@ test('a receiver that keeps each chunk until the next one comes needs two memori
   // Asked before a chunk all has left, asked after it something waits.
   assert.equal(await memoriesOf(t, () => asked++ % 2 === 0), 2);
 });
+
+/** Sends `count` small pieces, each when the one before was taken; `idle` is asked with the number of those taken. */
+async function smallOnes(t: TestContext, count: number, idle: (taken: number) => boolean): Promise<Buffer[]> {
+  const { client, socket } = await accepted(t);
+  const chunks: Buffer[] = [];
+  const taken = receive(socket, {
+    take(chunk) {
+      chunks.push(chunk);
+      taken.emit('chunk');
+    },
+    get idle() {
+      return idle(chunks.length);
+    },
+  });
+  t.after(() => taken.destroy());
+  taken.resume();
+  for (let i = 0; i < count; i++) {
+    const came = once(taken, 'chunk');
+    client.write(Buffer.alloc(4_000, i));
+    await came;
+  }
+  return chunks;
+}
+const memoryOf = (chunk: Buffer) => chunk.buffer;
+
+test('small pieces of which nothing is kept are read into the same memory, and not copied', async (t) => {
+  const chunks = await smallOnes(t, 50, () => true);
+  assert.equal(new Set(chunks.map(memoryOf)).size, 1);
+});
+
+test('of small pieces that are kept the first keeps its memory, the others are copies', async (t) => {
+  // The tenth to the twenty-first are kept, which lets go of them.
+  const chunks = await smallOnes(t, 50, (taken) => taken < 10 || taken > 20);
+  for (const [i, chunk] of chunks.entries())
+    if (i >= 9 && i <= 20) assert.ok(chunk.equals(Buffer.alloc(4_000, i)), `piece ${i + 1}`);
+  // All others were read into memories that were read into again.
+  const used = new Set(chunks.filter((_, i) => i < 10 || i > 20).map(memoryOf));
+  assert.equal(used.size, 2);
+  assert.ok(chunks.slice(10, 21).every((chunk) => !used.has(memoryOf(chunk))));
+});

@@ -17,7 +17,10 @@ export interface Receiver {
 const FIRST = 8 * 1024;
 /** As much as Node itself reads at once. */
 const READ = 64 * 1024;
-/** Up to here what came is copied out; a longer piece keeps the memory that it was read into, as long as it is kept. */
+/**
+ * Up to here what came is copied out while something is kept already: a piece that is not copied keeps all of the memory
+ * that it was read into. For every one a copy of its own would leave the garbage collector hundreds of megabytes a second.
+ */
 const COPY = 8 * 1024;
 /** So many memories are remembered until the receiver is idle; more are left to the garbage collector. */
 const LENT = 4;
@@ -48,33 +51,40 @@ export function receive(socket: net.Socket, receiver: Receiver): net.Socket {
   bare._handle = null;
   let memory: Buffer = Buffer.allocUnsafeSlow(FIRST);
   let lent: Buffer[] = [];
-  const free: Buffer[] = [];
+  let free: Buffer[] = [];
   const reclaim = () => {
     if (lent.length === 0) return;
     free.push(...lent);
     lent = [];
+  };
+  /** From now on no memory of the first size is used any more. */
+  const grow = () => {
+    memory = Buffer.allocUnsafeSlow(READ);
+    lent = [];
+    free = [];
   };
   const options: OnHandle = {
     handle,
     onread: {
       buffer: () => memory,
       callback(length) {
-        if (length <= COPY) {
-          const full = length === memory.length;
+        const full = length === memory.length && length < READ;
+        // Looked at before, too: of a receiver that has something waiting after each chunk, all had left by now.
+        const idle = receiver.idle;
+        if (idle) reclaim();
+        if (!idle && length <= COPY) {
           receiver.take(Buffer.from(memory.subarray(0, length)));
-          if (full) memory = Buffer.allocUnsafeSlow(READ);
         } else {
-          // Looked at before, too: of a receiver that has something waiting after each chunk, all had left by now.
-          if (receiver.idle) reclaim();
-          const full = memory;
-          receiver.take(full.subarray(0, length));
+          const bytes = memory;
+          receiver.take(bytes.subarray(0, length));
           if (receiver.idle) {
             reclaim();
           } else {
-            if (lent.push(full) > LENT) lent.shift();
-            memory = free.pop() ?? Buffer.allocUnsafeSlow(READ);
+            if (lent.push(bytes) > LENT) lent.shift();
+            memory = free.pop() ?? Buffer.allocUnsafeSlow(bytes.length);
           }
         }
+        if (full) grow();
         return true;
       },
     },

@@ -11,6 +11,8 @@ trap 'rm -rf "$work"' EXIT
 tar -C "$2" -chf "$work/payload.tar" .
 truncate -s %1M "$work/payload.tar" # a disk's size
 touch "$work/console" "$work/output"
+# A processor that does not leave the kernel for two minutes: the guest says where each of them is, and ends.
+stuck='softlockup_panic=1 sysctl.kernel.watchdog_thresh=60 sysctl.kernel.softlockup_all_cpu_backtrace=1'
 qemu-img create -q -f qcow2 -b "$images/root.img" -F raw "$work/root.qcow2"
 for ((boots = 1; ; boots++)); do
   timeout "${SLUICE_VM_SECONDS:-2400}" qemu-system-x86_64 \
@@ -19,7 +21,7 @@ for ((boots = 1; ; boots++)); do
     -chardev "file,id=console,path=$work/console,append=on" -serial chardev:console \
     -chardev "file,id=output,path=$work/output,append=on" -serial chardev:output \
     -kernel "$images/vmlinux" \
-    -append "console=ttyS0 root=/dev/nvme0n1 rw panic=-1 quiet mitigations=off net.ifnames=0 ${SLUICE_VM_APPEND:-}" \
+    -append "console=ttyS0 root=/dev/nvme0n1 rw panic=-1 quiet loglevel=5 mitigations=off net.ifnames=0 $stuck ${SLUICE_VM_APPEND:-}" \
     -drive "if=none,id=root,file=$work/root.qcow2,format=qcow2,cache=unsafe" -device nvme,serial=root,drive=root \
     -drive "if=none,id=payload,file=$work/payload.tar,format=raw,readonly=on" -device nvme,serial=payload,drive=payload \
     -device virtio-rng-pci </dev/null
@@ -33,8 +35,9 @@ if [ $qemu -ne 0 ] && [ $qemu -ne 124 ] && [ ! -s "$work/console" ]; then
   exit 126
 fi
 if [ -z "$status" ]; then
-  echo "the guest did not run its payload (qemu ended with $qemu); the end of its console:"
-  tail -n 40 "$work/console"
+  fault=$(grep -anm 1 -E 'BUG:|Oops|Kernel panic' "$work/console" | cut -d : -f 1)
+  echo "the guest did not end its payload (qemu ended with $qemu); its console${fault:+ from the first fault on}:"
+  if [ -n "$fault" ]; then tail -n "+$fault" "$work/console" | head -n 200; else tail -n 40 "$work/console"; fi
   exit 125
 fi
 exit "$status"
