@@ -31,6 +31,25 @@ export function splittingStream(responder: Responder, now: () => boolean): Respo
   return { ...responder, framer: () => (now() ? new SplitFramer(responder.framer()) : responder.framer()) };
 }
 
+/** Tells of whatever goes to the client. */
+function watched(out: Outlet, passed: () => void): Outlet {
+  return {
+    toClient(bytes) {
+      passed();
+      out.toClient(bytes);
+    },
+    lend(bytes) {
+      passed();
+      return out.lend(bytes);
+    },
+    get idle() {
+      return out.idle;
+    },
+    toUpstream: (bytes) => out.toUpstream(bytes),
+    ended: (end) => out.ended(end),
+  };
+}
+
 class SplitFramer implements Framer {
   readonly #inner: Framer;
   #left: Buffer[] = [];
@@ -73,11 +92,16 @@ function single(channel: Channel): Channel {
   };
 }
 
+/** No byte that a codec kept may become this one. */
+const OVERWRITTEN = 0xa5;
+
 class SplitCodec implements Codec {
   readonly halves?: true;
   readonly #inner: Codec;
   readonly #sides: Sides;
   #left: Buffer[] = [];
+  /** Bytes of the upstream's that were passed on as they lay. */
+  #lent: Buffer[] = [];
 
   constructor(inner: Codec, sides: Sides) {
     this.#inner = inner;
@@ -101,9 +125,26 @@ class SplitCodec implements Codec {
     }
   }
 
+  /** Memory of what was taken is written to again, as a flow does it (daemon/flow/receive.ts): at once, or when all has left. */
   upstream(chunk: Buffer, out: Outlet): void {
-    if (!this.#sides.upstream) this.#inner.upstream(chunk, out);
-    else for (let i = 0; i < chunk.length; i++) this.#inner.upstream(Buffer.from(chunk.subarray(i, i + 1)), out);
+    if (!this.#sides.upstream) {
+      this.#inner.upstream(chunk, out);
+      return;
+    }
+    if (out.idle) {
+      for (const byte of this.#lent) byte.fill(OVERWRITTEN);
+      this.#lent = [];
+    }
+    for (const value of chunk) {
+      const byte = Buffer.from([value]);
+      let passed = false;
+      this.#inner.upstream(
+        byte,
+        watched(out, () => (passed = true)),
+      );
+      if (passed) this.#lent.push(byte);
+      else byte.fill(OVERWRITTEN);
+    }
   }
 
   get blocked() {
