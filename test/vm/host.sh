@@ -16,11 +16,11 @@ images=${SLUICE_VM:-/var/tmp/sluice-vm}/${kind:+$kind-}$kernel
 for tool in qemu-system-x86_64 qemu-img mmdebstrap mkfs.ext4 depmod python3; do
   command -v "$tool" >/dev/null || skip "there is no $tool (setup/packages, profile vm)"
 done
-of="${suite:-bookworm} ${packages:-}"
-if [ ! -s "$images/root.img" ] || [ "$root/test/vm/image.sh" -nt "$images/root.img" ] || [ "$(cat "$images/of")" != "$of" ]; then
+of="${suite:-bookworm} ${packages:-} $(cat "$root"/test/vm/{image.sh,payload.sh,payload.service} | sha256sum | cut -c 1-16)"
+if [ ! -s "$images/root.img" ] || [ "$(cat "$images/of")" != "$of" ]; then
   echo "making the guest in $images"
   # shellcheck disable=SC2086
-  bash "$root/test/vm/image.sh" "$images" "$kernel" $of || skip 'the guest could not be made: see above'
+  bash "$root/test/vm/image.sh" "$images" "$kernel" "${suite:-bookworm}" ${packages:-} || skip 'the guest could not be made: see above'
   printf '%s\n' "$of" >"$images/of"
 fi
 

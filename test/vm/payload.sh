@@ -4,7 +4,7 @@
 exec >/dev/ttyS1 2>&1
 mkdir -p /run/payload
 mount -t tmpfs -o size=1200M payload /run/payload
-tar -C /run/payload -xf /dev/nvme1n1
+tar -C /run/payload -xf /dev/nvme0n2
 until [[ $(systemctl is-system-running) =~ ^(running|degraded)$ ]]; do sleep 0.2; done
 cd /run/payload && bash ./run.sh
 echo "payload ended with $?"
