@@ -16,7 +16,7 @@ truncate -s %1M "$work/payload.tar" # a disk's size
 # A processor that does not leave the kernel for two minutes is no slow one.
 hung='softlockup_panic=1 sysctl.kernel.watchdog_thresh=60 sysctl.kernel.softlockup_all_cpu_backtrace=1'
 
-# The disks are of one controller: of two, the kernel may number the second first.
+# One disk of NVMe alone, the root: of two, on one controller or on two, the kernel numbers now one first, now the other.
 boot() {
   timeout "${SLUICE_VM_SECONDS:-2400}" qemu-system-x86_64 \
     -machine q35 -accel tcg,thread=multi,tb-size=512 -cpu Nehalem -m 3072 -smp 2 \
@@ -27,7 +27,7 @@ boot() {
     -append "console=ttyS0 root=/dev/nvme0n1 rw panic=-1 quiet loglevel=5 mitigations=off net.ifnames=0 $hung ${SLUICE_VM_APPEND:-}" \
     -drive "if=none,id=root,file=$work/root.qcow2,format=qcow2,cache=unsafe" \
     -drive "if=none,id=payload,file=$work/payload.tar,format=raw,readonly=on" \
-    -device nvme,serial=disks -device nvme-ns,drive=root,nsid=1 -device nvme-ns,drive=payload,nsid=2 \
+    -device nvme,serial=root,drive=root -device virtio-blk-pci,drive=payload \
     -device virtio-rng-pci </dev/null
 }
 
