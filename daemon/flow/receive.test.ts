@@ -18,7 +18,8 @@ async function accepted(t: TestContext) {
   return { client, socket };
 }
 
-test('chunks stay as they were when more comes, small ones and large ones', async (t) => {
+/** Keeps what it takes and emits `chunk` for each; `idle` is asked with the number of those taken. */
+async function keeping(t: TestContext, idle: (taken: number) => boolean) {
   const { client, socket } = await accepted(t);
   const chunks: Buffer[] = [];
   const taken = receive(socket, {
@@ -26,10 +27,17 @@ test('chunks stay as they were when more comes, small ones and large ones', asyn
       chunks.push(chunk);
       taken.emit('chunk');
     },
-    idle: false,
+    get idle() {
+      return idle(chunks.length);
+    },
   });
   t.after(() => taken.destroy());
   taken.resume();
+  return { client, chunks, taken };
+}
+
+test('chunks stay as they were when more comes, small ones and large ones', async (t) => {
+  const { client, chunks, taken } = await keeping(t, () => false);
   const sent = [Buffer.from('small')];
   client.write(sent[0]!);
   await once(taken, 'chunk');
@@ -146,21 +154,9 @@ test('a receiver that keeps each chunk until the next one comes needs two memori
   assert.equal(await memoriesOf(t, () => asked++ % 2 === 0), 2);
 });
 
-/** Sends `count` small pieces, each when the one before was taken; `idle` is asked with the number of those taken. */
+/** Sends `count` small pieces, each when the one before was taken. */
 async function smallOnes(t: TestContext, count: number, idle: (taken: number) => boolean): Promise<Buffer[]> {
-  const { client, socket } = await accepted(t);
-  const chunks: Buffer[] = [];
-  const taken = receive(socket, {
-    take(chunk) {
-      chunks.push(chunk);
-      taken.emit('chunk');
-    },
-    get idle() {
-      return idle(chunks.length);
-    },
-  });
-  t.after(() => taken.destroy());
-  taken.resume();
+  const { client, chunks, taken } = await keeping(t, idle);
   for (let i = 0; i < count; i++) {
     const came = once(taken, 'chunk');
     client.write(Buffer.alloc(4_000, i));

@@ -5,8 +5,8 @@
 # throwaway overlay. It has SLUICE_VM_SECONDS (default 2400) for each boot. Where the payload says `the payload goes on after a
 # reboot` and reboots, it is booted again, with what it has written.
 #
-# Once in dozens of runs both emulated processors hang in the kernel, where nothing of ours can loop. The guest then says
-# where they are and ends, and all is begun anew, once.
+# Once, in dozens of runs, both emulated processors hung in the kernel; why is not known. Such a guest says where they are and
+# ends, which is shown, and all is begun anew, once.
 set -uo pipefail
 images=$(readlink -f "$1")
 work=$(mktemp -d)
