@@ -11,8 +11,8 @@ import struct
 import sys
 import time
 
-COUNT = 400
-AHEAD = 40
+COUNT = 1000
+AHEAD = 500
 port, kind, seed = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 chance = random.Random(seed)
 sizes = [chance.choice((1, 3, 40, 250, 256, 600, 1900)) for _ in range(COUNT)]
@@ -62,6 +62,7 @@ def ask(first):
 for n, size in enumerate(sizes):
     if n % AHEAD == 0:
         ask(n)
+        time.sleep(0.5)  # until what the kernel keeps for it is full
     wanted = hashlib.md5(b"%d" % n).hexdigest().encode() * size
     rows = []
     while True:

@@ -80,7 +80,7 @@ suite('clients that do not read', { skip: postgresMissing() ?? stackMissing() ??
       const late = (seed: number) =>
         stack.run(['/usr/bin/python3', join(stack.dir, 'late.py'), String(database.port), kind, String(seed)]);
       for (const { stdout, stderr } of await Promise.all([1, 2, 3].map(late)))
-        assert.deepEqual([stdout, stderr], ['400\n', '']);
+        assert.deepEqual([stdout, stderr], ['1000\n', '']);
     });
   }
 });
